@@ -1,0 +1,1 @@
+// Exists so that the light precompiled header has a target that other rooms reuse.

@@ -1,0 +1,1 @@
+// Exists so that the torch precompiled header has a target that other rooms reuse.

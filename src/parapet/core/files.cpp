@@ -1,0 +1,145 @@
+#include "parapet/core/files.h"
+
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "parapet/core/error.h"
+#include "parapet/core/strings.h"
+
+namespace parapet {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Owns a descriptor for the length of a scope.
+struct Descriptor {
+  int fd = -1;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+int open_for_read(const fs::path& file, struct stat& info) {
+  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    throw DataError(file.string(), std::strerror(errno), "Check the path and its permissions.");
+  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(fd);
+    throw DataError(file.string(), "not a regular file");
+  }
+  return fd;
+}
+
+void write_all(int fd, std::string_view bytes, const fs::path& file) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0)
+      throw DataError(file.string(), std::string("write failed: ") + std::strerror(errno),
+                      errno == ENOSPC ? "Free some disk space; the previous file is intact." : "");
+    bytes.remove_prefix(static_cast<size_t>(n));
+  }
+}
+
+}  // namespace
+
+std::string read_file(const fs::path& file, int64_t cap) {
+  struct stat info {};
+  Descriptor in{open_for_read(file, info)};
+  if (info.st_size > cap)
+    throw DataError(file.string(), "is " + format_bytes(info.st_size) + ", the limit is " +
+                                       format_bytes(cap));
+  std::string bytes(static_cast<size_t>(info.st_size), '\0');
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t n = ::read(in.fd, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw DataError(file.string(), std::string("read failed: ") + std::strerror(errno));
+    if (n == 0) break;
+    done += static_cast<size_t>(n);
+  }
+  bytes.resize(done);
+  return bytes;
+}
+
+void write_file_atomic(const fs::path& file, const std::function<void(const ByteSink&)>& write) {
+  const fs::path parent = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  std::string pattern = (parent / ("." + file.filename().string() + ".XXXXXX")).string();
+  Descriptor out{::mkstemp(pattern.data())};
+  if (out.fd < 0)
+    throw DataError(file.string(), std::string("cannot create: ") + std::strerror(errno),
+                    "Check that the folder exists and is writable.");
+  try {
+    write([&](std::string_view bytes) { write_all(out.fd, bytes, file); });
+    ::fchmod(out.fd, 0644);
+    if (::fsync(out.fd) != 0)
+      throw DataError(file.string(), std::string("fsync failed: ") + std::strerror(errno));
+    if (::rename(pattern.c_str(), file.c_str()) != 0)
+      throw DataError(file.string(), std::string("rename failed: ") + std::strerror(errno));
+  } catch (...) {
+    ::unlink(pattern.c_str());
+    throw;
+  }
+  // The rename itself must survive a crash too.
+  Descriptor folder{::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  if (folder.fd >= 0) ::fsync(folder.fd);
+}
+
+void write_file_atomic(const fs::path& file, std::string_view bytes) {
+  write_file_atomic(file, [&](const ByteSink& sink) { sink(bytes); });
+}
+
+std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& file) {
+  struct stat info {};
+  Descriptor in{open_for_read(file, info)};
+  const auto size = static_cast<size_t>(info.st_size);
+  if (size == 0) return std::shared_ptr<const MappedFile>(new MappedFile(file, nullptr, 0));
+  void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, in.fd, 0);
+  if (data == MAP_FAILED)
+    throw DataError(file.string(), std::string("cannot map: ") + std::strerror(errno));
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(file, static_cast<std::byte*>(data), size));
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
+  EVP_DigestInit_ex(static_cast<EVP_MD_CTX*>(context_), EVP_sha256(), nullptr);
+}
+Sha256::~Sha256() { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context_)); }
+
+Sha256& Sha256::update(std::string_view bytes) {
+  EVP_DigestUpdate(static_cast<EVP_MD_CTX*>(context_), bytes.data(), bytes.size());
+  return *this;
+}
+
+std::string Sha256::hex() {
+  unsigned char digest[32];
+  unsigned int size = sizeof digest;
+  EVP_DigestFinal_ex(static_cast<EVP_MD_CTX*>(context_), digest, &size);
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string text;
+  for (unsigned char byte : digest) {
+    text.push_back(kHex[byte >> 4]);
+    text.push_back(kHex[byte & 15]);
+  }
+  return text;
+}
+
+std::string sha256_hex(std::string_view bytes) { return Sha256().update(bytes).hex(); }
+
+std::string sha256_file(const fs::path& file) {
+  const auto map = MappedFile::open(file);
+  const auto bytes = map->bytes();
+  return sha256_hex({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+}  // namespace parapet

@@ -1,0 +1,57 @@
+// Images: decode to 8-bit RGB, resize as Pillow does, encode for data sets and reports.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace parapet {
+
+// Interleaved 8-bit RGB, rows top to bottom, no padding.
+struct Image {
+  int64_t width = 0;
+  int64_t height = 0;
+  std::vector<uint8_t> rgb;  // height * width * 3
+};
+
+struct DecodeOptions {
+  int64_t max_bytes = int64_t{64} << 20;     // of the encoded file
+  int64_t max_pixels = int64_t{100'000'000}; // from the header, before allocation
+  // > 0 permits JPEG's scaled decode as long as both sides stay >= 2 x this many pixels: at a
+  // following bicubic resize to `scale_for` the result changes by <= 4 levels on 99 % of pixels.
+  // 0 = exact.
+  int64_t scale_for = 0;
+  bool apply_exif_orientation = true;
+};
+
+// JPEG (also CMYK), PNG (palette, 16 bit, grey), WebP, GIF (first frame); alpha is dropped as
+// Pillow's convert("RGB") does. `source` names the image in errors. DataError: not an image,
+// truncated, over a cap.
+Image decode_image(std::string_view bytes, std::string_view source,
+                   const DecodeOptions& options = {});
+// Width and height from the header alone, orientation applied.
+std::pair<int64_t, int64_t> image_size(std::string_view bytes, std::string_view source);
+
+// Image values in data sets: a path, or "shard.tar#member". Bytes of either; shards are indexed
+// once per process and kept open.
+std::string read_location(const std::string& location, int64_t max_bytes);
+Image load_image(const std::string& location, const DecodeOptions& options = {});
+
+// Antialiased bicubic (a = -0.5), equal to Pillow's Image.resize(BICUBIC) on 8-bit RGB: the same
+// fixed-point coefficients, horizontal pass first.
+Image resize_bicubic(const Image& image, int64_t width, int64_t height);
+// Pillow's BILINEAR and nearest, for preprocessors that ask for them.
+enum class Resample { kNearest = 0, kBilinear = 2, kBicubic = 3 };
+Image resize(const Image& image, int64_t width, int64_t height, Resample filter);
+// The rectangle may reach outside; what lies outside is black, as in CLIPImageProcessor.
+Image crop(const Image& image, int64_t left, int64_t top, int64_t width, int64_t height);
+
+// `level` 0..9. Small images encode in tens of microseconds at level 1.
+std::string encode_png(const Image& image, int level = 6);
+// Interleaved 8-bit RGBA, rows top to bottom.
+std::string encode_png_rgba(const std::vector<uint8_t>& rgba, int64_t width, int64_t height,
+                            int level = 6);
+std::string encode_jpeg(const Image& image, int quality = 90);
+
+}  // namespace parapet

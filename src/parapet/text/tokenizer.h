@@ -1,0 +1,39 @@
+// Tokenizer engine for Hugging Face `tokenizer.json` (BPE family) and CLIP's vocab.json + merges.txt.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace parapet {
+
+struct EncodeOptions {
+  bool add_special_tokens = true;  // begin and end of text by the file's post-processor
+  int64_t max_length = 0;          // > 0: truncate as `transformers` does (special tokens kept)
+};
+
+class Tokenizer {
+ public:
+  // A model folder (tokenizer.json; else vocab.json + merges.txt), or one of those files.
+  // DataError names what is missing, malformed or not supported (model type, pre-tokenizer ...).
+  static std::shared_ptr<const Tokenizer> load(const std::filesystem::path& path);
+
+  virtual ~Tokenizer() = default;
+  // Ids equal those of Hugging Face `tokenizers`. Text must be UTF-8; bytes that are not are
+  // replaced by U+FFFD as Python's errors="replace" does. Thread-safe.
+  virtual std::vector<int32_t> encode(std::string_view text,
+                                      const EncodeOptions& options = {}) const = 0;
+  virtual std::string decode(const std::vector<int32_t>& ids, bool skip_special = true) const = 0;
+  virtual int64_t vocab_size() const = 0;
+  // -1 when there is none.
+  virtual int32_t token_id(std::string_view token) const = 0;
+  virtual int32_t bos_id() const = 0;
+  virtual int32_t eos_id() const = 0;
+  virtual int32_t pad_id() const = 0;
+  // From tokenizer_config.json `model_max_length` when sane, else 0.
+  virtual int64_t model_max_length() const = 0;
+};
+
+}  // namespace parapet
