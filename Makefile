@@ -1,0 +1,51 @@
+# Every target does the set-up and the build it needs; nothing is done twice.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+PYTHON := .venv/bin/python
+# Compiles take up to 1.5 GB each: as many at once as cores and memory allow.
+JOBS ?= $(shell cores=$$(nproc); memory=$$(awk '/MemTotal/ {print int($$2 / 2e6)}' /proc/meminfo); \
+          echo $$(( cores < memory ? cores : (memory > 0 ? memory : 1) )))
+FUZZ_SECONDS ?= 20
+.PHONY: help setup build test demo bench asan tsan fuzz lint format docs clean
+
+help: ## this list
+	@echo "Parapet. Start with: make demo   or: make test"
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup: ## system packages, .venv, npm assets; TORCH=/path/to/libtorch to build against your own
+	@tools/setup/setup.sh $(if $(TORCH),--torch "$(TORCH)")
+
+build: setup ## the program, the tests and the benchmarks in build/release
+	@tools/build.sh release $(JOBS)
+
+test: build ## set-up, build, all tests; ONLY=name for a part, SLOW=1 for the slow ones too
+	@$(PYTHON) tools/run_tests.py $(if $(ONLY),--only "$(ONLY)") $(if $(SLOW),--slow)
+
+demo: build ## train, harden and measure a small CLIP; report in out/demo/report.html
+	@tools/demo.sh
+
+bench: build ## speed and memory beside the peers
+	@$(PYTHON) bench/run.py
+
+asan: setup ## the rooms without torch under address and undefined-behaviour sanitizers
+	@tools/sanitize.sh asan $(JOBS)
+
+tsan: setup ## the same under the thread sanitizer
+	@tools/sanitize.sh tsan $(JOBS)
+
+fuzz: ## libFuzzer on every reader of outside bytes; FUZZ_SECONDS=20 each
+	@tools/setup/setup.sh --fuzz
+	@tools/fuzz.sh $(FUZZ_SECONDS) $(JOBS)
+
+lint: setup ## ladder of rooms, sizes, clang-format, clang-tidy
+	@tools/lint.sh $(JOBS)
+
+format: ## clang-format every source
+	@find src tests bench fuzz -name '*.h' -o -name '*.cpp' 2>/dev/null | xargs clang-format -i
+
+docs: build ## docs/commands.md from the commands' own help
+	@$(PYTHON) tools/gen_commands.py
+
+clean: ## remove build trees; .venv, assets and out/ stay
+	@rm -rf build
