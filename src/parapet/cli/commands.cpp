@@ -3,9 +3,6 @@
 
 namespace parapet::cli {
 
-std::vector<CommandEntry> all_commands() {
-  return {
-  };
-}
+std::vector<CommandEntry> all_commands() { return {}; }
 
 }  // namespace parapet::cli

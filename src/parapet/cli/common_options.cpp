@@ -13,9 +13,9 @@ void CommonOptions::visit(OptionList& list) {
 }
 
 void CommonOptions::validate(Problems& problems) const {
-  const bool cuda = device == "cuda" || (device.rfind("cuda:", 0) == 0 && device.size() > 5 &&
-                                         device.find_first_not_of("0123456789", 5) ==
-                                             std::string::npos);
+  const bool cuda =
+      device == "cuda" || (device.rfind("cuda:", 0) == 0 && device.size() > 5 &&
+                           device.find_first_not_of("0123456789", 5) == std::string::npos);
   problems.require(device == "cpu" || cuda, "--device", "must be cpu, cuda or cuda:N");
   problems.require(threads >= 0 && threads <= 1024, "--threads", "must be in 0..1024");
   problems.require(seed >= 0, "--seed", "must be >= 0");

@@ -65,8 +65,8 @@ void bind(Binding& binding) {
     std::string& slot = binding.given[option.name];
     if (std::holds_alternative<bool*>(option.value)) {
       app.add_flag_function(
-          flag + ",!--no-" + option.name,
-          [&slot](int64_t n) { slot = n > 0 ? "true" : "false"; }, help);
+          flag + ",!--no-" + option.name, [&slot](int64_t n) { slot = n > 0 ? "true" : "false"; },
+          help);
       continue;
     }
     auto* added = app.add_option(flag, slot, help);
@@ -88,8 +88,7 @@ void resolve(Binding& binding) {
       } catch (const UsageError& error) {
         problems.add("flag", error.what());
       }
-    } else if (option.required &&
-               std::find(set.begin(), set.end(), option.name) == set.end()) {
+    } else if (option.required && std::find(set.begin(), set.end(), option.name) == set.end()) {
       problems.add("--" + option.name, "is required: " + option.help);
     }
   }

@@ -14,11 +14,16 @@ std::string data_message(std::string_view source, std::string_view problem, std:
 
 int Error::exit_code() const {
   switch (kind_) {
-    case ErrorKind::kInternal: return 1;
-    case ErrorKind::kUsage: return 2;
-    case ErrorKind::kData: return 3;
-    case ErrorKind::kCheckFailed: return 4;
-    case ErrorKind::kCancelled: return 130;
+    case ErrorKind::kInternal:
+      return 1;
+    case ErrorKind::kUsage:
+      return 2;
+    case ErrorKind::kData:
+      return 3;
+    case ErrorKind::kCheckFailed:
+      return 4;
+    case ErrorKind::kCancelled:
+      return 130;
   }
   return 1;
 }

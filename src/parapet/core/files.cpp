@@ -53,8 +53,8 @@ std::string read_file(const fs::path& file, int64_t cap) {
   struct stat info {};
   Descriptor in{open_for_read(file, info)};
   if (info.st_size > cap)
-    throw DataError(file.string(), "is " + format_bytes(info.st_size) + ", the limit is " +
-                                       format_bytes(cap));
+    throw DataError(file.string(),
+                    "is " + format_bytes(info.st_size) + ", the limit is " + format_bytes(cap));
   std::string bytes(static_cast<size_t>(info.st_size), '\0');
   size_t done = 0;
   while (done < bytes.size()) {

@@ -12,10 +12,14 @@ using nlohmann::json;
 
 template <class T>
 bool holds(const json& value) {
-  if constexpr (std::is_same_v<T, bool>) return value.is_boolean();
-  else if constexpr (std::is_same_v<T, int64_t>) return value.is_number_integer();
-  else if constexpr (std::is_same_v<T, double>) return value.is_number();
-  else if constexpr (std::is_same_v<T, std::string>) return value.is_string();
+  if constexpr (std::is_same_v<T, bool>)
+    return value.is_boolean();
+  else if constexpr (std::is_same_v<T, int64_t>)
+    return value.is_number_integer();
+  else if constexpr (std::is_same_v<T, double>)
+    return value.is_number();
+  else if constexpr (std::is_same_v<T, std::string>)
+    return value.is_string();
   else {
     if (!value.is_array()) return false;
     for (const auto& item : value)
@@ -26,12 +30,18 @@ bool holds(const json& value) {
 
 template <class T>
 const char* type_name() {
-  if constexpr (std::is_same_v<T, bool>) return "true or false";
-  else if constexpr (std::is_same_v<T, int64_t>) return "an integer";
-  else if constexpr (std::is_same_v<T, double>) return "a number";
-  else if constexpr (std::is_same_v<T, std::string>) return "a string";
-  else if constexpr (std::is_same_v<T, std::vector<std::string>>) return "a list of strings";
-  else return "a list of numbers";
+  if constexpr (std::is_same_v<T, bool>)
+    return "true or false";
+  else if constexpr (std::is_same_v<T, int64_t>)
+    return "an integer";
+  else if constexpr (std::is_same_v<T, double>)
+    return "a number";
+  else if constexpr (std::is_same_v<T, std::string>)
+    return "a string";
+  else if constexpr (std::is_same_v<T, std::vector<std::string>>)
+    return "a list of strings";
+  else
+    return "a list of numbers";
 }
 
 template <class T>
@@ -68,8 +78,7 @@ template <class T>
 T json_field(const json& object, std::string_view field, std::string_view source) {
   if (!object.is_object()) throw DataError(source, "must be a JSON object");
   const auto it = object.find(std::string(field));
-  if (it == object.end())
-    throw DataError(source, "field '" + std::string(field) + "' is missing");
+  if (it == object.end()) throw DataError(source, "field '" + std::string(field) + "' is missing");
   return typed<T>(*it, field, source);
 }
 
@@ -81,8 +90,8 @@ T json_field_or(const json& object, std::string_view field, T fallback, std::str
   return typed<T>(*it, field, source);
 }
 
-#define PARAPET_JSON_FIELD(T)                                                             \
-  template T json_field<T>(const json&, std::string_view, std::string_view);              \
+#define PARAPET_JSON_FIELD(T)                                                \
+  template T json_field<T>(const json&, std::string_view, std::string_view); \
   template T json_field_or<T>(const json&, std::string_view, T, std::string_view);
 PARAPET_JSON_FIELD(bool)
 PARAPET_JSON_FIELD(int64_t)

@@ -1,8 +1,8 @@
 #include "parapet/core/options.h"
 
 #include <charconv>
-#include <sstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #define TOML_EXCEPTIONS 1
 #include <toml++/toml.h>
 
@@ -41,62 +41,61 @@ double parse_double(const Option& option, std::string_view text) {
 }
 
 bool assign(const Option& option, const toml::node& node) {
-  return std::visit(
-      Overloaded{
-          [&](bool* v) {
-            auto x = node.value_exact<bool>();
-            if (x) *v = *x;
-            return x.has_value();
-          },
-          [&](int64_t* v) {
-            auto x = node.value_exact<int64_t>();
-            if (x) *v = *x;
-            return x.has_value();
-          },
-          [&](double* v) {
-            auto x = node.is_number() ? node.value<double>() : std::nullopt;
-            if (x) *v = *x;
-            return x.has_value();
-          },
-          [&](std::string* v) {
-            auto x = node.value_exact<std::string>();
-            if (x) check_choice(option, *x);
-            if (x) *v = *x;
-            return x.has_value();
-          },
-          [&](std::vector<std::string>* v) {
-            const auto* array = node.as_array();
-            if (array == nullptr) return false;
-            std::vector<std::string> out;
-            for (const auto& item : *array) {
-              auto x = item.value_exact<std::string>();
-              if (!x) return false;
-              check_choice(option, *x);
-              out.push_back(*x);
-            }
-            *v = std::move(out);
-            return true;
-          },
-          [&](std::vector<double>* v) {
-            const auto* array = node.as_array();
-            if (array == nullptr) return false;
-            std::vector<double> out;
-            for (const auto& item : *array) {
-              auto x = item.is_number() ? item.value<double>() : std::nullopt;
-              if (!x) return false;
-              out.push_back(*x);
-            }
-            *v = std::move(out);
-            return true;
-          },
-      },
-      option.value);
+  return std::visit(Overloaded{
+                        [&](bool* v) {
+                          auto x = node.value_exact<bool>();
+                          if (x) *v = *x;
+                          return x.has_value();
+                        },
+                        [&](int64_t* v) {
+                          auto x = node.value_exact<int64_t>();
+                          if (x) *v = *x;
+                          return x.has_value();
+                        },
+                        [&](double* v) {
+                          auto x = node.is_number() ? node.value<double>() : std::nullopt;
+                          if (x) *v = *x;
+                          return x.has_value();
+                        },
+                        [&](std::string* v) {
+                          auto x = node.value_exact<std::string>();
+                          if (x) check_choice(option, *x);
+                          if (x) *v = *x;
+                          return x.has_value();
+                        },
+                        [&](std::vector<std::string>* v) {
+                          const auto* array = node.as_array();
+                          if (array == nullptr) return false;
+                          std::vector<std::string> out;
+                          for (const auto& item : *array) {
+                            auto x = item.value_exact<std::string>();
+                            if (!x) return false;
+                            check_choice(option, *x);
+                            out.push_back(*x);
+                          }
+                          *v = std::move(out);
+                          return true;
+                        },
+                        [&](std::vector<double>* v) {
+                          const auto* array = node.as_array();
+                          if (array == nullptr) return false;
+                          std::vector<double> out;
+                          for (const auto& item : *array) {
+                            auto x = item.is_number() ? item.value<double>() : std::nullopt;
+                            if (!x) return false;
+                            out.push_back(*x);
+                          }
+                          *v = std::move(out);
+                          return true;
+                        },
+                    },
+                    option.value);
 }
 
 std::string type_name(const Option& option) {
-  static constexpr const char* kNames[] = {"true or false",      "an integer",
-                                           "a number",           "a string",
-                                           "a list of strings",  "a list of numbers"};
+  static constexpr const char* kNames[] = {"true or false",     "an integer",
+                                           "a number",          "a string",
+                                           "a list of strings", "a list of numbers"};
   return kNames[option.value.index()];
 }
 

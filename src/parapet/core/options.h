@@ -35,8 +35,8 @@ class OptionList {
   template <class T>
   Option& add(std::string_view name, T& value, std::string_view help,
               std::vector<std::string> choices = {}) {
-    options_.push_back({std::string(name), Option::Value(&value), std::string(help),
-                        std::move(choices), false});
+    options_.push_back(
+        {std::string(name), Option::Value(&value), std::string(help), std::move(choices), false});
     return options_.back();
   }
   // As add, but a value must be given.
