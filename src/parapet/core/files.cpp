@@ -26,7 +26,8 @@ struct Descriptor {
 };
 
 int open_for_read(const fs::path& file, struct stat& info) {
-  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  // O_NONBLOCK: opening a named pipe must not wait for a writer; regular files ignore it.
+  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0)
     throw DataError(file.string(), std::strerror(errno), "Check the path and its permissions.");
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
@@ -36,13 +37,17 @@ int open_for_read(const fs::path& file, struct stat& info) {
   return fd;
 }
 
+[[noreturn]] void fail_write(const fs::path& file, const char* what, int code) {
+  const bool full = code == ENOSPC || code == EDQUOT;
+  throw DataError(file.string(), std::string(what) + ": " + std::strerror(code),
+                  full ? "Free some disk space; the previous file is intact." : "");
+}
+
 void write_all(int fd, std::string_view bytes, const fs::path& file) {
   while (!bytes.empty()) {
     const ssize_t n = ::write(fd, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0)
-      throw DataError(file.string(), std::string("write failed: ") + std::strerror(errno),
-                      errno == ENOSPC ? "Free some disk space; the previous file is intact." : "");
+    if (n < 0) fail_write(file, "write failed", errno);
     bytes.remove_prefix(static_cast<size_t>(n));
   }
 }
@@ -78,10 +83,8 @@ void write_file_atomic(const fs::path& file, const std::function<void(const Byte
   try {
     write([&](std::string_view bytes) { write_all(out.fd, bytes, file); });
     ::fchmod(out.fd, 0644);
-    if (::fsync(out.fd) != 0)
-      throw DataError(file.string(), std::string("fsync failed: ") + std::strerror(errno));
-    if (::rename(pattern.c_str(), file.c_str()) != 0)
-      throw DataError(file.string(), std::string("rename failed: ") + std::strerror(errno));
+    if (::fsync(out.fd) != 0) fail_write(file, "fsync failed", errno);
+    if (::rename(pattern.c_str(), file.c_str()) != 0) fail_write(file, "rename failed", errno);
   } catch (...) {
     ::unlink(pattern.c_str());
     throw;
@@ -137,9 +140,18 @@ std::string Sha256::hex() {
 std::string sha256_hex(std::string_view bytes) { return Sha256().update(bytes).hex(); }
 
 std::string sha256_file(const fs::path& file) {
-  const auto map = MappedFile::open(file);
-  const auto bytes = map->bytes();
-  return sha256_hex({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  // Read, not mapped: a file that shrinks meanwhile must not end the program.
+  struct stat info {};
+  const Descriptor in{open_for_read(file, info)};
+  Sha256 hash;
+  std::string block(size_t{1} << 20, '\0');
+  while (true) {
+    const ssize_t n = ::read(in.fd, block.data(), block.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw DataError(file.string(), std::string("read failed: ") + std::strerror(errno));
+    if (n == 0) return hash.hex();
+    hash.update({block.data(), static_cast<size_t>(n)});
+  }
 }
 
 }  // namespace parapet

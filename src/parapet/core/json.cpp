@@ -10,12 +10,21 @@ namespace {
 
 using nlohmann::json;
 
+// A parsed document takes several times its text; no configuration or tokenizer comes near.
+constexpr int64_t kJsonCap = int64_t{256} << 20;
+
+// True for an integer that int64_t holds.
+bool is_int64(const json& value) {
+  if (value.is_number_unsigned()) return value.get<uint64_t>() <= uint64_t{INT64_MAX};
+  return value.is_number_integer();
+}
+
 template <class T>
 bool holds(const json& value) {
   if constexpr (std::is_same_v<T, bool>)
     return value.is_boolean();
   else if constexpr (std::is_same_v<T, int64_t>)
-    return value.is_number_integer();
+    return is_int64(value);
   else if constexpr (std::is_same_v<T, double>)
     return value.is_number();
   else if constexpr (std::is_same_v<T, std::string>)
@@ -52,22 +61,28 @@ T typed(const json& value, std::string_view field, std::string_view source) {
   return value.get<T>();
 }
 
+// The library's text starts with "[json.exception...] "; this is what follows.
+std::string reason(const json::exception& error) {
+  const std::string what = error.what();
+  const size_t cut = what.find("] ");
+  return cut == std::string::npos ? what : what.substr(cut + 2);
+}
+
 }  // namespace
 
 json parse_json(std::string_view text, std::string_view source) {
   try {
     return json::parse(text);
   } catch (const json::parse_error& error) {
-    // The library's text starts with "[json.exception...] "; keep what follows.
-    const std::string what = error.what();
-    const size_t cut = what.find("] ");
     throw DataError(std::string(source) + " at byte " + std::to_string(error.byte),
-                    "not valid JSON: " + (cut == std::string::npos ? what : what.substr(cut + 2)));
+                    "not valid JSON: " + reason(error));
+  } catch (const json::exception& error) {  // e.g. a number beyond double's range
+    throw DataError(source, "not valid JSON: " + reason(error));
   }
 }
 
 json load_json(const std::filesystem::path& file) {
-  return parse_json(read_file(file), file.string());
+  return parse_json(read_file(file, kJsonCap), file.string());
 }
 
 void save_json(const std::filesystem::path& file, const json& value) {

@@ -60,6 +60,8 @@ class OptionList {
 class Problems {
  public:
   void add(std::string_view field, std::string_view message);
+  // A whole line, e.g. the message of another error.
+  void add(std::string_view line) { lines_.emplace_back(line); }
   void require(bool ok, std::string_view field, std::string_view message) {
     if (!ok) add(field, message);
   }

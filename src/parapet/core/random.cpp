@@ -1,6 +1,7 @@
 #include "parapet/core/random.h"
 
 #include <cmath>
+#include <stdexcept>
 
 namespace parapet {
 namespace {
@@ -27,6 +28,11 @@ Random Random::named(uint64_t seed, std::string_view purpose) {
   return Random(seed, stable_hash(purpose));
 }
 
+void Random::restore(const State& state) {
+  if (state == State{}) throw std::invalid_argument("Random::restore: an all-zero state is stuck");
+  state_ = state;
+}
+
 uint64_t Random::next() {
   const uint64_t result = rotate_left(state_[1] * 5, 7) * 9;
   const uint64_t t = state_[1] << 17;
@@ -40,6 +46,7 @@ uint64_t Random::next() {
 }
 
 uint64_t Random::below(uint64_t bound) {
+  if (bound == 0) throw std::invalid_argument("Random::below: bound must be > 0");
   // Rejects the few values that would make some results more likely.
   const uint64_t threshold = (0 - bound) % bound;
   while (true) {
@@ -49,7 +56,10 @@ uint64_t Random::below(uint64_t bound) {
 }
 
 int64_t Random::between(int64_t low, int64_t high) {
-  return low + static_cast<int64_t>(below(static_cast<uint64_t>(high - low) + 1));
+  if (low > high) throw std::invalid_argument("Random::between: low must be <= high");
+  // Unsigned arithmetic wraps where signed would overflow; a count of 0 is the whole range.
+  const uint64_t count = static_cast<uint64_t>(high) - static_cast<uint64_t>(low) + 1;
+  return static_cast<int64_t>(static_cast<uint64_t>(low) + (count == 0 ? next() : below(count)));
 }
 
 double Random::uniform() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }

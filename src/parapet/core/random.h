@@ -1,5 +1,6 @@
 // Seeded, restorable random streams. The same seed gives the same numbers on every platform: only
-// integer arithmetic and exactly specified conversions are used.
+// integer arithmetic and exactly specified conversions are used (normal() also takes the C
+// library's log and cos, which may differ in the last bit).
 #pragma once
 #include <array>
 #include <cstdint>
@@ -19,7 +20,7 @@ class Random {
   static Random named(uint64_t seed, std::string_view purpose);
 
   uint64_t next();
-  // In [0, bound), unbiased; bound > 0.
+  // In [0, bound), unbiased; std::invalid_argument when bound is 0.
   uint64_t below(uint64_t bound);
   // Inclusive range.
   int64_t between(int64_t low, int64_t high);
@@ -41,7 +42,8 @@ class Random {
 
   using State = std::array<uint64_t, 4>;
   State state() const { return state_; }
-  void restore(const State& state) { state_ = state; }
+  // std::invalid_argument for the all-zero state, from which nothing but zeros follows.
+  void restore(const State& state);
 
  private:
   State state_;

@@ -74,7 +74,7 @@ std::string closest_name(std::string_view name, const std::vector<std::string>& 
 }
 
 std::string format_number(double value, int decimals) {
-  char buffer[64];
+  char buffer[400];  // the largest double has 309 digits before the point
   std::snprintf(buffer, sizeof buffer, "%.*f", decimals, value);
   return buffer;
 }
