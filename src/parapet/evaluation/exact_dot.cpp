@@ -1,0 +1,59 @@
+#include "parapet/evaluation/exact_dot.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+// g++ 12's own intrinsics start from a value they call undefined; the warning is about that.
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+namespace parapet {
+namespace {
+
+constexpr int64_t kLanes = 16;
+
+double finish(const double* lanes, const float* a, const float* b, int64_t from, int64_t n) {
+  double sum = 0;
+  for (int64_t lane = 0; lane < kLanes; ++lane) sum += lanes[lane];
+  for (int64_t i = from; i < n; ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  return sum;
+}
+
+double dot_portable(const float* a, const float* b, int64_t n) {
+  double lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int64_t lane = 0; lane < kLanes; ++lane)
+      lanes[lane] += static_cast<double>(a[i + lane]) * static_cast<double>(b[i + lane]);
+  return finish(lanes, a, b, i, n);
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f"))) double dot_avx512(const float* a, const float* b, int64_t n) {
+  __m512d low = _mm512_setzero_pd();
+  __m512d high = _mm512_setzero_pd();
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    low = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm256_loadu_ps(a + i)),
+                          _mm512_cvtps_pd(_mm256_loadu_ps(b + i)), low);
+    high = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm256_loadu_ps(a + i + 8)),
+                           _mm512_cvtps_pd(_mm256_loadu_ps(b + i + 8)), high);
+  }
+  alignas(64) double lanes[kLanes];
+  _mm512_store_pd(lanes, low);
+  _mm512_store_pd(lanes + 8, high);
+  return finish(lanes, a, b, i, n);
+}
+#endif
+
+}  // namespace
+
+double exact_dot(const float* a, const float* b, int64_t n) {
+#if defined(__x86_64__)
+  static const bool wide = __builtin_cpu_supports("avx512f");
+  if (wide) return dot_avx512(a, b, n);
+#endif
+  return dot_portable(a, b, n);
+}
+
+}  // namespace parapet
