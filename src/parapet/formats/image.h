@@ -16,8 +16,8 @@ struct Image {
 };
 
 struct DecodeOptions {
-  int64_t max_bytes = int64_t{64} << 20;     // of the encoded file
-  int64_t max_pixels = int64_t{100'000'000}; // from the header, before allocation
+  int64_t max_bytes = int64_t{64} << 20;      // of the encoded file
+  int64_t max_pixels = int64_t{100'000'000};  // from the header, before allocation
   // > 0 permits JPEG's scaled decode as long as both sides stay >= 2 x this many pixels: at a
   // following bicubic resize to `scale_for` the result changes by <= 4 levels on 99 % of pixels.
   // 0 = exact.

@@ -14,7 +14,7 @@ namespace parapet {
 
 enum class DType { kBool, kU8, kI8, kI16, kI32, kI64, kF16, kBF16, kF32, kF64 };
 
-int64_t dtype_size(DType dtype);  // bytes per element
+int64_t dtype_size(DType dtype);           // bytes per element
 std::string_view dtype_name(DType dtype);  // "F32", as in the file
 
 // One tensor of a file. `owner` keeps `data` alive (a mapped file, or the caller's buffer).
@@ -52,7 +52,8 @@ class TensorArchive {
 };
 
 // Writes one file (temporary name, fsync, rename). `metadata` gets {"format": "pt"} added, which
-// `transformers` requires. Data is written in the given order, each tensor 8-byte aligned.
+// `transformers` requires. Wider dtypes come first, otherwise the given order, and data starts on
+// 8 bytes: so every tensor is aligned to its element size (the format forbids padding).
 void write_safetensors(const std::filesystem::path& file,
                        const std::vector<std::pair<std::string, TensorView>>& tensors,
                        std::map<std::string, std::string> metadata = {});

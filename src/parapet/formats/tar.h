@@ -8,6 +8,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <vector>
 
 namespace parapet {
 
@@ -19,7 +21,8 @@ struct TarMember {
 // Sequential reader. DataError names the shard and, where known, the byte offset.
 class TarReader {
  public:
-  explicit TarReader(const std::filesystem::path& file, int64_t max_member_bytes = int64_t{256} << 20);
+  explicit TarReader(const std::filesystem::path& file,
+                     int64_t max_member_bytes = int64_t{256} << 20);
   ~TarReader();
   // Next regular file; false at the end.
   bool next(TarMember& member);
@@ -42,6 +45,8 @@ class ShardReader {
 
  private:
   TarReader reader_;
+  std::string path_;
+  std::unordered_map<std::string, std::string> keys_;  // finished key -> its first member
   TarMember pending_;
   bool has_pending_ = false;
 };
