@@ -1,0 +1,130 @@
+#include "parapet/nn/layers.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cmath>
+
+#include "parapet/core/error.h"
+
+namespace parapet::nn {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+at::Tensor as_type(const at::Tensor& tensor, at::ScalarType type) {
+  return tensor.scalar_type() == type ? tensor : tensor.to(type);
+}
+
+// x * sigmoid(1.702 x), keeping x alone for backward.
+class QuickGelu : public torch::autograd::Function<QuickGelu> {
+ public:
+  static constexpr double kSlope = 1.702;
+  static Variable forward(AutogradContext* context, const Variable& x) {
+    context->save_for_backward({x});
+    return at::mul(x, kSlope).sigmoid_().mul_(x);
+  }
+  static variable_list backward(AutogradContext* context, variable_list grads) {
+    const at::Tensor x = context->get_saved_variables()[0];
+    const at::Tensor s = at::mul(x, kSlope).sigmoid_();
+    // d/dx = s + slope x s (1 - s)
+    at::Tensor slope = at::rsub(s, 1.0).mul_(x).mul_(kSlope).add_(1.0).mul_(s);
+    return {slope.mul_(grads[0])};
+  }
+};
+
+}  // namespace
+
+LayerNorm::LayerNorm(int64_t size, double eps) : eps_(eps) {
+  weight_.shape = {size};
+  bias_.shape = {size};
+}
+
+at::Tensor LayerNorm::forward(const at::Tensor& x) const {
+  return at::layer_norm(x, weight_.shape, as_type(weight_.value, x.scalar_type()),
+                        as_type(bias_.value, x.scalar_type()), eps_);
+}
+
+void LayerNorm::visit(const std::string& prefix, const ParameterVisitor& visitor) {
+  visitor(prefix + ".weight", weight_);
+  visitor(prefix + ".bias", bias_);
+}
+
+Embedding::Embedding(int64_t rows, int64_t width) { weight_.shape = {rows, width}; }
+
+at::Tensor Embedding::forward(const at::Tensor& ids, at::ScalarType dtype) const {
+  return as_type(at::embedding(weight_.value, ids), dtype);
+}
+
+at::Tensor Embedding::rows(int64_t count, at::ScalarType dtype) const {
+  return as_type(weight_.value.slice(0, 0, count), dtype);
+}
+
+void Embedding::visit(const std::string& prefix, const ParameterVisitor& visitor) {
+  visitor(prefix + ".weight", weight_);
+}
+
+Activation activation_from_name(const std::string& name, const std::string& source) {
+  if (name == "quick_gelu") return Activation::kQuickGelu;
+  if (name == "gelu") return Activation::kGelu;
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new" || name == "gelu_fast")
+    return Activation::kGeluTanh;
+  if (name == "silu" || name == "swish") return Activation::kSilu;
+  if (name == "relu") return Activation::kRelu;
+  throw DataError(source, "field 'hidden_act' is '" + name + "', which is not known",
+                  "Known: quick_gelu, gelu, gelu_pytorch_tanh, silu, relu.");
+}
+
+std::string activation_name(Activation activation) {
+  switch (activation) {
+    case Activation::kQuickGelu:
+      return "quick_gelu";
+    case Activation::kGelu:
+      return "gelu";
+    case Activation::kGeluTanh:
+      return "gelu_pytorch_tanh";
+    case Activation::kSilu:
+      return "silu";
+    case Activation::kRelu:
+      return "relu";
+  }
+  return "";
+}
+
+at::Tensor activate(const at::Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::kQuickGelu:
+      return QuickGelu::apply(x);
+    case Activation::kGelu:
+      return at::gelu(x);
+    case Activation::kGeluTanh:
+      return at::gelu(x, "tanh");
+    case Activation::kSilu:
+      return at::silu(x);
+    case Activation::kRelu:
+      return at::relu(x);
+  }
+  throw Error(ErrorKind::kInternal, "activate: unknown activation");
+}
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
+                     const at::Tensor& lengths) {
+  at::Tensor mask;
+  if (lengths.defined()) {
+    const at::Tensor positions = at::arange(k.size(2), lengths.options());
+    mask = at::lt(positions.view({1, 1, 1, -1}), lengths.view({-1, 1, 1, 1}));
+    if (causal) {
+      const at::Tensor lower = at::ones({q.size(2), k.size(2)}, mask.options()).tril();
+      mask = at::logical_and(mask, lower);
+    }
+    // The CPU kernel is faster with an additive mask of the compute type.
+    mask = at::zeros(mask.sizes(), q.options())
+               .masked_fill_(mask.logical_not(), -std::numeric_limits<float>::infinity());
+  }
+  return at::scaled_dot_product_attention(
+      q, k, v, mask.defined() ? std::optional(mask) : std::nullopt, 0.0, causal && !mask.defined());
+}
+
+}  // namespace parapet::nn

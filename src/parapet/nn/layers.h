@@ -1,0 +1,51 @@
+// The small layers of a Transformer: norm, embedding table, activations, attention.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "parapet/nn/linear.h"
+#include "parapet/nn/parameter.h"
+
+namespace parapet::nn {
+
+class LayerNorm {
+ public:
+  LayerNorm() = default;
+  LayerNorm(int64_t size, double eps);
+  at::Tensor forward(const at::Tensor& x) const;
+  void visit(const std::string& prefix, const ParameterVisitor& visitor);
+
+ private:
+  double eps_ = 1e-5;
+  Parameter weight_, bias_;
+};
+
+class Embedding {
+ public:
+  Embedding() = default;
+  Embedding(int64_t rows, int64_t width);
+  // ids int64 of any shape -> [..., width] in `dtype`.
+  at::Tensor forward(const at::Tensor& ids, at::ScalarType dtype) const;
+  // The first `count` rows, for positions.
+  at::Tensor rows(int64_t count, at::ScalarType dtype) const;
+  int64_t size() const { return weight_.shape[0]; }
+  Parameter& weight() { return weight_; }
+  void visit(const std::string& prefix, const ParameterVisitor& visitor);
+
+ private:
+  Parameter weight_;
+};
+
+enum class Activation { kQuickGelu, kGelu, kGeluTanh, kSilu, kRelu };
+// From `hidden_act` of a config; DataError names `source` and the value when it is unknown.
+Activation activation_from_name(const std::string& name, const std::string& source);
+std::string activation_name(Activation activation);
+at::Tensor activate(const at::Tensor& x, Activation activation);
+
+// Softmax attention. q [n, heads, tq, d], k and v [n, heads, tk, d] -> [n, heads, tq, d].
+// `causal` needs tq == tk. `lengths` (may be undefined): int64 [n], keys at or beyond it are
+// masked. Scaled by 1 / sqrt(d).
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
+                     const at::Tensor& lengths = {});
+
+}  // namespace parapet::nn
