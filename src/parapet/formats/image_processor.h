@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 #include "parapet/formats/image.h"
@@ -42,6 +43,9 @@ class ImageProcessor {
   nlohmann::json to_json() const;
 
  private:
+  // Fields 'size' and 'crop_size'; `square`: what an integer size means for the processor class.
+  void read_size(const nlohmann::json& config, bool square, const std::string& source);
+
   bool do_resize_ = true;
   int64_t shortest_edge_ = 224;  // 0 when resize_height_ x resize_width_ is exact
   int64_t resize_height_ = 0;

@@ -5,7 +5,8 @@
 
 // The same loops compiled for newer instruction sets, chosen when the program starts.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define PARAPET_VECTOR __attribute__((target_clones("arch=x86-64-v4", "avx2", "default"), optimize("O3")))
+#define PARAPET_VECTOR \
+  __attribute__((target_clones("arch=x86-64-v4", "avx2", "default"), optimize("O3")))
 #else
 #define PARAPET_VECTOR
 #endif
