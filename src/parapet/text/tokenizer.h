@@ -1,4 +1,5 @@
-// Tokenizer engine for Hugging Face `tokenizer.json` (BPE family) and CLIP's vocab.json + merges.txt.
+// Tokenizer engine for Hugging Face `tokenizer.json` (BPE family) and CLIP's vocab.json +
+// merges.txt.
 #pragma once
 #include <cstdint>
 #include <filesystem>
