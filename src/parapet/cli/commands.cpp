@@ -3,6 +3,12 @@
 
 namespace parapet::cli {
 
-std::vector<CommandEntry> all_commands() { return {}; }
+CommandEntry tokenize_command();  // tokenize.cpp
+
+std::vector<CommandEntry> all_commands() {
+  return {
+      tokenize_command(),
+  };
+}
 
 }  // namespace parapet::cli
