@@ -26,7 +26,7 @@ struct TrainableParameter {
 
 struct LossTerm {
   std::string name;
-  double value = 0;   // unweighted
+  double value = 0;  // unweighted
 };
 
 struct StepLoss {
@@ -37,9 +37,9 @@ struct StepLoss {
 
 // Where in the run a micro-batch lies.
 struct StepInfo {
-  int64_t step = 0;           // optimiser step, from 0
+  int64_t step = 0;  // optimiser step, from 0
   int64_t total_steps = 0;
-  int64_t micro = 0;          // in [0, micros)
+  int64_t micro = 0;  // in [0, micros)
   int64_t micros = 1;
   Communicator* communicator = nullptr;  // never null in the loop; world size may be 1
 };

@@ -1,0 +1,54 @@
+// Checkpoints of a training run.
+//
+//   checkpoints/step-00000200/{weights,optimizer,buffers}.safetensors, state.json
+//   checkpoints/last -> step-00000200     checkpoints/best -> step-00000150
+//
+// A folder is written under a temporary name, fsynced and renamed; then the link is replaced by a
+// rename. A kill at any instant leaves the previous or the new checkpoint whole.
+#pragma once
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "parapet/nn/parameter.h"
+
+namespace parapet {
+
+struct Checkpoint {
+  nn::NamedTensors weights;    // the trained parameters
+  nn::NamedTensors optimizer;  // moments, step counts, torch's generators
+  nn::NamedTensors buffers;    // the task's
+  nlohmann::json state;        // step, task state, early stopping, counters
+};
+
+class CheckpointStore {
+ public:
+  explicit CheckpointStore(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
+  // Becomes `last`, and `best` too if asked; then removes folders that neither names. DataError
+  // when it cannot be written (disk full): the earlier checkpoints stay as they were.
+  void save(const Checkpoint& checkpoint, int64_t step, bool best) const;
+  bool has_last() const { return exists("last"); }
+  bool has_best() const { return exists("best"); }
+  // state.json of `which` ("last" or "best").
+  nlohmann::json read_state(const std::string& which) const;
+  // Copies values into the tensors given in `into`. DataError names a missing, unexpected or
+  // mis-shaped tensor.
+  void load(const std::string& which, Checkpoint& into) const;
+  // Weights and buffers only.
+  void load_weights(const std::string& which, Checkpoint& into) const;
+  // Finishes what a kill between two renames left: removes temporary folders, and makes the last
+  // checkpoint the best one if its state says so.
+  void repair() const;
+
+ private:
+  bool exists(const std::string& which) const;
+  void link(const std::string& which, const std::string& target) const;
+  void prune() const;
+
+  std::filesystem::path folder_;
+};
+
+}  // namespace parapet

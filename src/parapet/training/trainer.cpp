@@ -1,0 +1,273 @@
+#include "parapet/training/trainer.h"
+
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "parapet/core/error.h"
+#include "parapet/core/strings.h"
+#include "parapet/formats/jsonl.h"
+#include "parapet/training/checkpoint.h"
+#include "parapet/training/early_stopping.h"
+#include "parapet/training/meters.h"
+#include "parapet/training/random_state.h"
+#include "parapet/training/rank_state.h"
+#include "parapet/training/training_step.h"
+
+namespace parapet {
+namespace {
+
+namespace fs = std::filesystem;
+
+nn::NamedTensors weights_of(const std::vector<TrainableParameter>& parameters) {
+  nn::NamedTensors list;
+  for (const auto& p : parameters) list.emplace_back(p.name, p.tensor.detach());
+  return list;
+}
+
+nlohmann::json options_json(TrainerOptions options) {
+  OptionList list;
+  options.visit(list);
+  auto json = to_json(list);
+  json.erase("resume");
+  return json;
+}
+
+class Loop {
+ public:
+  Loop(TrainingTask& task, const TrainerOptions& options, const fs::path& run,
+       Communicator& communicator, const Context& context)
+      : task_(task),
+        options_(options),
+        communicator_(communicator),
+        context_(context),
+        store_(run / "checkpoints"),
+        metrics_file_(run / "metrics.jsonl"),
+        optimizer_(task.parameters(), options),
+        device_(optimizer_.parameters().front().tensor.device()),
+        stopping_(options.patience) {}
+
+  TrainingResult run();
+
+ private:
+  void start();
+  void resume();
+  void broadcast_weights();
+  void warn_about_changes(const nlohmann::json& saved) const;
+  void after_step(const StepReport& report);
+  bool validate();  // true when these weights are the best so far
+  void log_step(const StepReport& report);
+  void log_line(nlohmann::json line);
+  void save(bool best);
+  double seconds() const { return seconds_before_ + watch_.seconds(); }
+  bool due(int64_t every) const {
+    return done_ == options_.max_steps || (every > 0 && done_ % every == 0);
+  }
+
+  TrainingTask& task_;
+  TrainerOptions options_;
+  Communicator& communicator_;
+  const Context& context_;
+  CheckpointStore store_;
+  fs::path metrics_file_;
+  Optimizer optimizer_;
+  at::Device device_;
+  EarlyStopping stopping_;
+  std::optional<JsonlAppender> metrics_;
+
+  int64_t done_ = 0;  // optimiser steps
+  bool stopped_early_ = false;
+  int64_t metrics_lines_ = 0;
+  double seconds_before_ = 0;  // of earlier processes of this run
+  Stopwatch watch_;
+  double step_seconds_ = 0, samples_ = 0;           // of this process
+  double logged_seconds_ = 0, logged_samples_ = 0;  // at the last metrics line
+  std::map<std::string, double> last_validation_;
+};
+
+TrainingResult Loop::run() {
+  start();
+  {
+    const Context quiet;
+    Progress progress(communicator_.is_main() ? context_ : quiet, "training", options_.max_steps,
+                      "steps");
+    progress.update(done_);
+    while (done_ < options_.max_steps && !stopped_early_) {
+      const Stopwatch step_watch;
+      const StepReport report =
+          training_step(task_, optimizer_, options_, communicator_, context_, done_);
+      ++done_;
+      step_seconds_ += step_watch.seconds();
+      samples_ += report.samples;
+      progress.update(done_, "loss " + format_number(report.loss, 4));
+      after_step(report);
+    }
+  }
+  TrainingResult result;
+  result.steps = done_;
+  result.stopped_early = stopped_early_;
+  result.seconds = watch_.seconds();
+  result.samples_per_second = step_seconds_ > 0 ? samples_ / step_seconds_ : 0;
+  result.last_validation = last_validation_;
+  result.best_validation = stopping_.best();
+  result.best_step = stopping_.best_step();
+  return result;
+}
+
+void Loop::after_step(const StepReport& report) {
+  if (done_ == 1 || due(options_.log_every)) log_step(report);
+  const bool best = due(options_.validate_every) && validate();
+  const bool last = stopped_early_ || report.cancelled;
+  if (best || last || due(options_.checkpoint_every)) save(best);
+  if (report.cancelled && done_ < options_.max_steps && !stopped_early_)
+    throw Cancelled("stopped after step " + std::to_string(done_) + " of " +
+                    std::to_string(options_.max_steps) +
+                    "; a checkpoint was saved, go on with --resume");
+}
+
+void Loop::start() {
+  if (communicator_.is_main()) store_.repair();
+  communicator_.barrier();
+  if (store_.has_last()) {
+    if (!options_.resume)
+      throw UsageError(metrics_file_.parent_path().string() +
+                       ": holds checkpoints of an earlier run. Pass --resume to go on with it, or "
+                       "another --out");
+    resume();
+  }
+  broadcast_weights();
+  if (communicator_.is_main()) metrics_.emplace(metrics_file_, metrics_lines_);
+}
+
+void Loop::resume() {
+  Checkpoint saved;
+  saved.weights = weights_of(optimizer_.parameters());
+  saved.optimizer = optimizer_.state();
+  saved.buffers = task_.buffers();
+  nn::NamedTensors generators;
+  for (const auto& [name, state] : generator_states(device_)) {
+    const int64_t world = communicator_.world_size();
+    generators.emplace_back(name, at::zeros({world, state.numel()}, state.options()));
+    saved.optimizer.push_back(generators.back());
+  }
+  const auto state = store_.read_state("last");
+  if (state.at("world_size").get<int64_t>() != communicator_.world_size())
+    throw UsageError("--resume: the run was trained by " + state.at("world_size").dump() +
+                     " processes, this one has " + std::to_string(communicator_.world_size()) +
+                     "; start as many as before");
+  warn_about_changes(state.at("options"));
+  store_.load("last", saved);
+  done_ = state.at("step").get<int64_t>();
+  stopped_early_ = state.at("stopped_early").get<bool>();
+  metrics_lines_ = state.at("metrics_lines").get<int64_t>();
+  seconds_before_ = state.at("seconds").get<double>();
+  for (const auto& [name, value] : state.at("last_validation").items())
+    if (value.is_number()) last_validation_[name] = value.get<double>();
+  stopping_.restore(state.at("early_stopping"));
+  const auto rank = communicator_.rank();
+  task_.restore(state.at("tasks").at(static_cast<size_t>(rank)));
+  for (auto& [name, rows] : generators) rows = rows[rank].contiguous();
+  restore_generator_states(generators, device_);
+  if (communicator_.is_main()) context_.info("resuming after step " + std::to_string(done_));
+}
+
+void Loop::warn_about_changes(const nlohmann::json& saved) const {
+  const auto now = options_json(options_);
+  for (const auto& [name, value] : now.items())
+    if (saved.contains(name) && saved[name] != value)
+      context_.warn("resuming with --" + name + " " + value.dump() + " instead of " +
+                    saved[name].dump() + ": the result will differ from an unbroken run");
+}
+
+void Loop::broadcast_weights() {
+  if (communicator_.world_size() == 1) return;
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> tensors;
+  for (const auto& [name, tensor] : weights_of(optimizer_.parameters())) tensors.push_back(tensor);
+  for (const auto& [name, tensor] : task_.buffers()) tensors.push_back(tensor);
+  communicator_.broadcast(tensors);
+}
+
+bool Loop::validate() {
+  StepInfo info;
+  info.step = done_ - 1;
+  info.total_steps = options_.max_steps;
+  info.communicator = &communicator_;
+  auto metrics = task_.validate(info);
+  if (metrics.empty()) return false;
+  if (communicator_.world_size() > 1) {  // all ranks must decide alike
+    std::vector<double> values;
+    for (const auto& [name, value] : metrics) values.push_back(value);
+    std::vector<at::Tensor> packed = {at::tensor(values, at::kDouble)};
+    communicator_.broadcast(packed);
+    const double* value = packed.front().const_data_ptr<double>();
+    for (auto& [name, slot] : metrics) slot = *value++;
+  }
+  const auto verdict = stopping_.update(done_, metrics);
+  last_validation_ = metrics;
+  stopped_early_ = verdict.stop && done_ < options_.max_steps;
+  log_line({{"step", done_}, {"validation", metrics}});
+  return verdict.best;
+}
+
+void Loop::log_step(const StepReport& report) {
+  nlohmann::json terms = nlohmann::json::object();
+  for (const auto& term : report.terms) terms[term.name] = term.value;
+  const double interval = step_seconds_ - logged_seconds_;
+  log_line({{"step", done_},
+            {"lr", report.lr},
+            {"loss", report.loss},
+            {"terms", terms},
+            {"grad_norm", report.grad_norm},
+            {"samples_per_second", interval > 0 ? (samples_ - logged_samples_) / interval : 0.0},
+            {"seconds", seconds()}});
+  logged_seconds_ = step_seconds_;
+  logged_samples_ = samples_;
+}
+
+void Loop::log_line(nlohmann::json line) {
+  ++metrics_lines_;
+  if (metrics_) metrics_->append(line);
+}
+
+void Loop::save(bool best) {
+  Checkpoint checkpoint;
+  checkpoint.weights = weights_of(optimizer_.parameters());
+  checkpoint.optimizer = optimizer_.state();
+  for (auto& rows : gather_rows(communicator_, generator_states(device_)))
+    checkpoint.optimizer.push_back(std::move(rows));
+  checkpoint.buffers = task_.buffers();
+  checkpoint.state = {{"world_size", communicator_.world_size()},
+                      {"options", options_json(options_)},
+                      {"stopped_early", stopped_early_},
+                      {"metrics_lines", metrics_lines_},
+                      {"seconds", seconds()},
+                      {"last_validation", last_validation_},
+                      {"early_stopping", stopping_.state()},
+                      {"tasks", gather_json(communicator_, task_.state())}};
+  if (communicator_.is_main()) store_.save(checkpoint, done_, best);
+}
+
+}  // namespace
+
+TrainingResult train(TrainingTask& task, const TrainerOptions& options, const fs::path& run,
+                     Communicator& communicator, const Context& context) {
+  Problems problems;
+  options.validate(problems);
+  problems.throw_if_any("training options");
+  std::error_code error;
+  fs::create_directories(run, error);
+  if (error) throw DataError(run.string(), "cannot create: " + error.message());
+  return Loop(task, options, run, communicator, context).run();
+}
+
+bool load_best(TrainingTask& task, const fs::path& run) {
+  const CheckpointStore store(run / "checkpoints");
+  if (!store.has_best()) return false;
+  Checkpoint best;
+  best.weights = weights_of(task.parameters());
+  best.buffers = task.buffers();
+  store.load_weights("best", best);
+  return true;
+}
+
+}  // namespace parapet
