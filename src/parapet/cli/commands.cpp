@@ -3,11 +3,14 @@
 
 namespace parapet::cli {
 
+CommandEntry embed_command();
+
 CommandEntry tokenize_command();  // tokenize.cpp
 
 std::vector<CommandEntry> all_commands() {
   return {
       tokenize_command(),
+      embed_command(),
   };
 }
 
