@@ -38,8 +38,8 @@ std::pair<int64_t, int64_t> image_size(std::string_view bytes, std::string_view 
 std::string read_location(const std::string& location, int64_t max_bytes);
 Image load_image(const std::string& location, const DecodeOptions& options = {});
 
-// Antialiased bicubic (a = -0.5), equal to Pillow's Image.resize(BICUBIC) on 8-bit RGB: the same
-// fixed-point coefficients, horizontal pass first.
+// Antialiased bicubic (a = -0.5), equal to Pillow 13's Image.resize(BICUBIC) on 8-bit RGB: the same
+// fixed-point coefficients and order of passes.
 Image resize_bicubic(const Image& image, int64_t width, int64_t height);
 // Pillow's BILINEAR and nearest, for preprocessors that ask for them.
 enum class Resample { kNearest = 0, kBilinear = 2, kBicubic = 3 };

@@ -84,10 +84,10 @@ void pass_across(const uint8_t* in, int64_t in_width, int64_t rows, const Taps& 
   }
 }
 
-void pass_down(const uint8_t* in, int64_t row_bytes, int64_t first_row, const Taps& taps,
-               int64_t out_rows, uint8_t* out) {
+void pass_down(const uint8_t* in, int64_t row_bytes, const Taps& taps, int64_t out_rows,
+               uint8_t* out) {
   for (int64_t y = 0; y < out_rows; ++y) {
-    const uint8_t* from = in + (taps.first[size_t(y)] - first_row) * row_bytes;
+    const uint8_t* from = in + int64_t{taps.first[size_t(y)]} * row_bytes;
     for (int64_t x = 0; x < row_bytes; x += kBlock)
       mix_rows(from + x, row_bytes, taps.weights.data() + y * taps.per_output,
                taps.count[size_t(y)], std::min(kBlock, row_bytes - x), out + y * row_bytes + x);

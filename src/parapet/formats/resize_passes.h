@@ -17,8 +17,8 @@ struct Taps {
 // `rows` rows of `in_width` RGB pixels to `out_width` pixels.
 void pass_across(const uint8_t* in, int64_t in_width, int64_t rows, const Taps& taps,
                  int64_t out_width, uint8_t* out);
-// Mixes whole rows of `row_bytes`; `in` starts at input row `first_row`.
-void pass_down(const uint8_t* in, int64_t row_bytes, int64_t first_row, const Taps& taps,
-               int64_t out_rows, uint8_t* out);
+// Mixes whole rows of `row_bytes`.
+void pass_down(const uint8_t* in, int64_t row_bytes, const Taps& taps, int64_t out_rows,
+               uint8_t* out);
 
 }  // namespace parapet::resize_detail
