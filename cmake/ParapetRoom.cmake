@@ -1,6 +1,7 @@
 # parapet_room(NAME [TORCH] ROOMS <rooms above> LIBS <libraries>)
 #   library  parapet_NAME        from src/parapet/NAME/**/*.cpp
 #   program  parapet_NAME_tests  from tests/NAME/**/*_test.cpp
+#   program  parapet_X           from each tests/NAME/X_main.cpp, for tests that drive it from outside
 # TORCH rooms share one precompiled header; the others share a light one.
 function(parapet_room name)
   cmake_parse_arguments(ARG "TORCH" "" "ROOMS;LIBS" ${ARGN})
@@ -40,5 +41,19 @@ function(parapet_room name)
       target_precompile_headers(parapet_${name}_tests REUSE_FROM parapet_torch_pch)
     endif()
     add_test(NAME ${name} COMMAND parapet_${name}_tests WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
+  endif()
+
+  file(GLOB _mains CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/${name}/*_main.cpp")
+  if(PARAPET_TESTS)
+    foreach(_main ${_mains})
+      get_filename_component(_program "${_main}" NAME_WE)
+      string(REGEX REPLACE "_main$" "" _program "${_program}")
+      add_executable(parapet_${_program} ${_main})
+      target_link_libraries(parapet_${_program} PRIVATE parapet_${name})
+      target_compile_options(parapet_${_program} PRIVATE ${PARAPET_WARNINGS})
+      if(ARG_TORCH)
+        target_precompile_headers(parapet_${_program} REUSE_FROM parapet_torch_pch)
+      endif()
+    endforeach()
   endif()
 endfunction()

@@ -1,0 +1,154 @@
+// Runs a CLIP folder on given inputs and writes everything that can be compared with
+// `transformers` and `peft`: embeddings, hidden states, gradients. Driven by
+// tests/conformance/clip_probe.py; see run() for the flags.
+#include <ATen/ATen.h>
+
+#include <iostream>
+#include <map>
+
+#include "parapet/core/error.h"
+#include "parapet/core/strings.h"
+#include "parapet/formats/safetensors.h"
+#include "parapet/models/clip.h"
+#include "parapet/nn/checkpoint.h"
+#include "parapet/nn/lora.h"
+
+namespace parapet {
+namespace {
+
+// "--name value" pairs; a flag that is followed by another flag or nothing is "1".
+class Flags {
+ public:
+  Flags(int argc, char** argv) {
+    for (int i = 1; i < argc; ++i) {
+      const std::string name = argv[i];
+      if (!name.starts_with("--")) throw UsageError("clip_probe: unexpected '" + name + "'");
+      const bool has_value = i + 1 < argc && !std::string(argv[i + 1]).starts_with("--");
+      values_[name.substr(2)] = has_value ? argv[++i] : "1";
+    }
+  }
+  bool has(const std::string& name) const { return values_.contains(name); }
+  std::string get(const std::string& name, const std::string& fallback = "") const {
+    const auto it = values_.find(name);
+    return it == values_.end() ? fallback : it->second;
+  }
+
+ private:
+  std::map<std::string, std::string> values_;
+};
+
+at::ScalarType float_type(const std::string& name) {
+  if (name == "fp32") return at::kFloat;
+  if (name == "bf16") return at::kBFloat16;
+  throw UsageError("clip_probe: dtype '" + name + "'");
+}
+
+at::Tensor normalised(const at::Tensor& x) { return x / x.norm(2, {1}, true); }
+
+// The symmetric cross-entropy of CLIPModel(..., return_loss=True), in float32.
+at::Tensor contrastive_loss(ClipModel& model, const at::Tensor& text, const at::Tensor& image) {
+  const at::Tensor logits =
+      at::mm(normalised(text.to(at::kFloat)), normalised(image.to(at::kFloat)).t()) *
+      model.logit_scale().value.exp();
+  const at::Tensor labels = at::arange(logits.size(0), at::kLong);
+  return (at::cross_entropy_loss(logits, labels) + at::cross_entropy_loss(logits.t(), labels)) / 2;
+}
+
+void add_hidden(nn::NamedTensors& out, const std::string& tower, const ClipHidden& hidden) {
+  for (size_t i = 0; i < hidden.hidden_states.size(); ++i)
+    out.emplace_back(tower + ".hidden_states." + std::to_string(i), hidden.hidden_states[i]);
+  out.emplace_back(tower + ".last_hidden_state", hidden.last_hidden_state);
+  out.emplace_back(tower + ".pooler_output", hidden.pooler_output);
+}
+
+void forward(const ClipModel& model, const at::Tensor& ids, const at::Tensor& pixels,
+             nn::NamedTensors& out) {
+  at::NoGradGuard no_grad;
+  if (ids.defined()) {
+    out.emplace_back("text.embeds", model.encode_text(ids));
+    add_hidden(out, "text", model.text_model().hidden(ids, model.compute()));
+  }
+  if (pixels.defined()) {
+    out.emplace_back("image.embeds", model.encode_image(pixels));
+    add_hidden(out, "image", model.vision_model().hidden(pixels.to(model.compute())));
+  }
+}
+
+// What receives gradients: every weight, or the adapters alone.
+nn::NamedTensors trainables(ClipModel& model, const std::string& which) {
+  nn::NamedTensors list = which == "lora" ? nn::lora_parameters(model.linears())
+                                          : nn::named_parameters(model.parameters());
+  for (auto& [name, tensor] : list) tensor.requires_grad_(true);
+  return list;
+}
+
+void backward(ClipModel& model, const at::Tensor& ids, const at::Tensor& pixels,
+              const std::string& which, nn::NamedTensors& out) {
+  const nn::NamedTensors list = trainables(model, which);
+  at::Tensor leaf = pixels.clone().requires_grad_(true);
+  const at::Tensor loss = contrastive_loss(model, model.encode_text(ids), model.encode_image(leaf));
+  loss.backward();
+  out.emplace_back("loss", loss);
+  out.emplace_back("grad.pixel_values", leaf.grad());
+  for (const auto& [name, tensor] : list)
+    if (tensor.grad().defined()) out.emplace_back("grad." + name, tensor.grad());
+}
+
+// A new adapter with a B that is not zero, so that it shows.
+nn::LoraOptions new_adapter(ClipModel& model, const Flags& flags) {
+  nn::LoraOptions options;
+  options.targets = split(flags.get("add-lora"), ',');
+  options.r = std::stol(flags.get("lora-r", "4"));
+  options.alpha = std::stod(flags.get("lora-alpha", "8"));
+  options.rslora = flags.has("rslora");
+  nn::add_lora(model.linears(), options, 7);
+  at::manual_seed(11);
+  at::NoGradGuard no_grad;
+  for (auto& [name, tensor] : nn::lora_parameters(model.linears()))
+    if (name.ends_with("lora_B.weight")) tensor.normal_(0.0, 0.05);
+  return options;
+}
+
+int run(const Flags& flags) {
+  ClipModel model =
+      ClipModel::load(flags.get("model"), at::kCPU, float_type(flags.get("weights", "fp32")));
+  model.set_compute(float_type(flags.get("dtype", "fp32")));
+  if (flags.has("adapter")) nn::load_lora(model.linears(), flags.get("adapter"));
+  if (flags.has("add-lora")) {
+    const nn::LoraOptions options = new_adapter(model, flags);
+    nn::save_lora(model.linears(), options, flags.get("save-adapter"), flags.get("model"));
+  }
+  if (flags.has("merge")) nn::merge_lora(model.linears());
+  if (flags.has("save")) model.save(flags.get("save"), flags.get("model"));
+  if (!flags.has("out")) return 0;
+
+  const TensorArchive inputs = TensorArchive::open(flags.get("inputs"));
+  auto input = [&](const char* name) {
+    const TensorView* view = inputs.find(name);
+    return view == nullptr ? at::Tensor() : nn::to_tensor(*view);
+  };
+  const at::Tensor ids = input("input_ids"), pixels = input("pixel_values");
+  nn::NamedTensors out;
+  if (flags.has("lora-off")) {
+    const nn::LoraOff off;
+    forward(model, ids, pixels, out);
+  } else {
+    forward(model, ids, pixels, out);
+  }
+  if (flags.has("grads")) backward(model, ids, pixels, flags.get("grads"), out);
+  for (auto& [name, tensor] : out) tensor = tensor.detach().to(at::kFloat);
+  nn::save_tensors(flags.get("out"), out);
+  return 0;
+}
+
+}  // namespace
+}  // namespace parapet
+
+int main(int argc, char** argv) {
+  try {
+    return parapet::run(parapet::Flags(argc, argv));
+  } catch (const parapet::Error& error) {
+    std::cerr << error.what() << std::endl;
+    return error.exit_code();
+  }
+}
