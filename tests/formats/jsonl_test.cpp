@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "formats/temp_folder.h"
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 
@@ -15,18 +16,12 @@ namespace fs = std::filesystem;
 
 class JsonlTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "parapet_jsonl_XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
   fs::path put(const std::string& text) {
     const fs::path file = folder_ / "x.jsonl";
     std::ofstream(file, std::ios::binary) << text;
     return file;
   }
-  fs::path folder_;
+  TempFolder folder_;
 };
 
 TEST_F(JsonlTest, ReadsLinesWithPlaces) {

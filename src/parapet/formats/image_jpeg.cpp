@@ -139,11 +139,14 @@ void grey_row(const uint8_t* in, uint8_t* out, int64_t width) {
   for (int64_t x = 0; x < width; ++x, out += 3) out[0] = out[1] = out[2] = in[x];
 }
 
-// The smallest eighths among 1, 2, 4, 8 that keep both sides >= 2 x `scale_for`.
+// The smallest eighths among 1, 2, 4, 8 that keep both sides >= 2 x `scale_for` and whole: a
+// rounded side would shift and stretch the picture.
 int choose_scale(int64_t width, int64_t height, int64_t scale_for) {
   if (scale_for <= 0) return 8;
   for (int eighths : {1, 2, 4})
-    if (std::min(width, height) * eighths / 8 >= 2 * scale_for) return eighths;
+    if (width * eighths % 8 == 0 && height * eighths % 8 == 0 &&
+        std::min(width, height) * eighths / 8 >= 2 * scale_for)
+      return eighths;
   return 8;
 }
 
