@@ -41,6 +41,18 @@ if(EXISTS "${PARAPET_TORCH}/lib/libtorch_cuda.so")
   # --no-as-needed: libtorch_cuda registers its kernels when loaded; nothing references it by name.
   list(PREPEND _torch_libs "-Wl,--no-as-needed" "${PARAPET_TORCH}/lib/libtorch_cuda.so" "${PARAPET_TORCH}/lib/libc10_cuda.so" "-Wl,--as-needed")
 endif()
+# NCCL's and CUDA's headers come as wheels beside torch's; without them NCCL is left out.
+set(PARAPET_NCCL_INCLUDES "")
+if(PARAPET_HAS_CUDA)
+  file(GLOB _nvidia_includes "${PARAPET_TORCH}/../nvidia/*/include")
+  find_file(PARAPET_NCCL_H nccl.h PATHS ${_nvidia_includes})
+  find_file(PARAPET_CUDART_H cuda_runtime_api.h PATHS ${_nvidia_includes} /usr/local/cuda/include)
+  if(PARAPET_NCCL_H AND PARAPET_CUDART_H)
+    get_filename_component(_nccl_include "${PARAPET_NCCL_H}" DIRECTORY)
+    get_filename_component(_cudart_include "${PARAPET_CUDART_H}" DIRECTORY)
+    set(PARAPET_NCCL_INCLUDES "${_nccl_include}" "${_cudart_include}" ${_nvidia_includes})
+  endif()
+endif()
 # The CUDA wheel finds its runtime libraries in sibling nvidia/*/lib folders.
 file(GLOB _nvidia "${PARAPET_TORCH}/../nvidia/*/lib")
 set(PARAPET_TORCH_RPATH "${PARAPET_TORCH}/lib" ${_nvidia})

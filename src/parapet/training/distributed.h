@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,7 +17,14 @@ struct WorldInfo {
   int64_t local_rank = 0;
   std::string master_addr = "127.0.0.1";
   int64_t master_port = 29500;
+  bool launcher_store = false;    // the launcher (torchrun) serves the store, rank 0 must not
+  std::string attempt = "0";      // restarts of a launcher must not meet the keys of earlier ones
+  int64_t timeout_seconds = 300;  // to join, and of each collective
 };
+
+// From torchrun's variables through `getter` (std::getenv at the edge; null = unset). None set = a
+// world of one. UsageError lists every variable that is missing, not a number or out of range.
+WorldInfo world_from_environment(const std::function<const char*(const char*)>& getter);
 
 class Communicator {
  public:
