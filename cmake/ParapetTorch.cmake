@@ -41,17 +41,25 @@ if(EXISTS "${PARAPET_TORCH}/lib/libtorch_cuda.so")
   # --no-as-needed: libtorch_cuda registers its kernels when loaded; nothing references it by name.
   list(PREPEND _torch_libs "-Wl,--no-as-needed" "${PARAPET_TORCH}/lib/libtorch_cuda.so" "${PARAPET_TORCH}/lib/libc10_cuda.so" "-Wl,--as-needed")
 endif()
-# NCCL's and CUDA's headers come as wheels beside torch's; without them NCCL is left out.
+# NCCL and CUDA headers come as wheels beside torch's. Without them, or where they do not compile
+# together, NCCL is left out and training on several GPUs says so.
 set(PARAPET_NCCL_INCLUDES "")
 if(PARAPET_HAS_CUDA)
-  file(GLOB _nvidia_includes "${PARAPET_TORCH}/../nvidia/*/include")
-  find_file(PARAPET_NCCL_H nccl.h PATHS ${_nvidia_includes})
-  find_file(PARAPET_CUDART_H cuda_runtime_api.h PATHS ${_nvidia_includes} /usr/local/cuda/include)
-  if(PARAPET_NCCL_H AND PARAPET_CUDART_H)
-    get_filename_component(_nccl_include "${PARAPET_NCCL_H}" DIRECTORY)
-    get_filename_component(_cudart_include "${PARAPET_CUDART_H}" DIRECTORY)
-    set(PARAPET_NCCL_INCLUDES "${_nccl_include}" "${_cudart_include}" ${_nvidia_includes})
+  include(CheckCXXSourceCompiles)
+  file(GLOB _nccl_includes "${PARAPET_TORCH}/../nvidia/*/include")
+  list(APPEND _nccl_includes /usr/local/cuda/include)
+  set(CMAKE_REQUIRED_INCLUDES "${PARAPET_TORCH}/include" "${PARAPET_TORCH}/include/torch/csrc/api/include" ${_nccl_includes})
+  set(CMAKE_REQUIRED_DEFINITIONS -DUSE_DISTRIBUTED -DUSE_C10D_NCCL)
+  set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+  check_cxx_source_compiles("#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+    int size() { return sizeof(c10d::ProcessGroupNCCL); }" PARAPET_NCCL_COMPILES)
+  unset(CMAKE_TRY_COMPILE_TARGET_TYPE)
+  unset(CMAKE_REQUIRED_DEFINITIONS)
+  unset(CMAKE_REQUIRED_INCLUDES)
+  if(PARAPET_NCCL_COMPILES)
+    set(PARAPET_NCCL_INCLUDES ${_nccl_includes})
   endif()
+  message(STATUS "NCCL: ${PARAPET_NCCL_COMPILES}")
 endif()
 # The CUDA wheel finds its runtime libraries in sibling nvidia/*/lib folders.
 file(GLOB _nvidia "${PARAPET_TORCH}/../nvidia/*/lib")
