@@ -49,6 +49,7 @@ struct TarReader::Impl {
   tar_detail::ReadArchive reader = tar_detail::new_reader(true);
   std::string source;
   int64_t max_member_bytes = 0;
+  bool ended = false;
 };
 
 TarReader::TarReader(const std::filesystem::path& file, int64_t max_member_bytes)
@@ -65,8 +66,12 @@ TarReader::~TarReader() = default;
 
 bool TarReader::next(TarMember& member) {
   archive* a = impl_->reader.get();
+  if (impl_->ended) return false;
   archive_entry* entry = tar_detail::next_file(a, impl_->source);
-  if (entry == nullptr) return false;
+  if (entry == nullptr) {
+    impl_->ended = true;
+    return false;
+  }
   member.name = tar_detail::entry_name(a, entry, impl_->source);
   const int64_t size = archive_entry_size(entry);
   if (size < 0 || size > impl_->max_member_bytes)

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +13,54 @@
 #include "parapet/formats/tar_archive.h"
 
 namespace parapet {
+namespace {
+
+// The headers are written here rather than by libarchive, whose name handling depends on the
+// process locale; libarchive compresses the stream.
+constexpr size_t kBlock = 512;
+constexpr uint64_t kMaxSize = uint64_t{1} << 33;  // eleven octal digits
+
+void put_octal(std::string& header, size_t at, size_t digits, uint64_t value) {
+  for (size_t i = digits; i-- > 0; value >>= 3)
+    header[at + i] = static_cast<char>('0' + (value & 7));
+}
+
+// POSIX ustar header: mode 0644, no owner, time 0.
+std::string ustar_header(std::string_view name, uint64_t size, char type) {
+  std::string header(kBlock, '\0');
+  header.replace(0, name.size(), name);
+  put_octal(header, 100, 7, 0644);
+  put_octal(header, 108, 7, 0);
+  put_octal(header, 116, 7, 0);
+  put_octal(header, 124, 11, size);
+  put_octal(header, 136, 11, 0);
+  header[156] = type;
+  header.replace(257, 8, std::string_view("ustar\00000", 8));
+  header.replace(148, 8, "        ");
+  uint64_t sum = 0;
+  for (const char c : header) sum += static_cast<uint8_t>(c);
+  put_octal(header, 148, 6, sum);
+  header[154] = '\0';
+  return header;
+}
+
+// "<length> path=<name>\n", where the length counts its own digits.
+std::string pax_record(std::string_view name) {
+  const size_t rest = name.size() + std::string_view(" path=\n").size();
+  size_t length = rest + 1;
+  while (std::to_string(length).size() + rest != length)
+    length = std::to_string(length).size() + rest;
+  return std::to_string(length) + " path=" + std::string(name) + "\n";
+}
+
+bool fits_ustar(std::string_view name) {
+  return name.size() <= 100 && std::all_of(name.begin(), name.end(),
+                                           [](char c) { return static_cast<uint8_t>(c) < 0x80; });
+}
+
+std::string padding(uint64_t size) { return std::string((kBlock - size % kBlock) % kBlock, '\0'); }
+
+}  // namespace
 
 struct TarWriter::Impl {
   std::filesystem::path file;
@@ -27,6 +76,13 @@ struct TarWriter::Impl {
   }
   void check(int status) const {
     if (status != ARCHIVE_OK && status != ARCHIVE_WARN) fail();
+  }
+  void put(std::string_view bytes) const {
+    while (!bytes.empty()) {
+      const la_ssize_t count = archive_write_data(out, bytes.data(), bytes.size());
+      if (count <= 0) fail();
+      bytes.remove_prefix(static_cast<size_t>(count));
+    }
   }
   ~Impl() {
     if (out != nullptr) archive_write_free(out);
@@ -51,9 +107,7 @@ TarWriter::TarWriter(std::filesystem::path file) : impl_(std::make_unique<Impl>(
                     "Check that the folder exists and is writable.");
   s.temporary = pattern;
   s.out = archive_write_new();
-  // Plain ustar unless a name is long or not ASCII.
-  archive_write_set_format_pax_restricted(s.out);
-  archive_write_set_options(s.out, "hdrcharset=UTF-8");
+  archive_write_set_format_raw(s.out);
   if (gzip) {
     archive_write_add_filter_gzip(s.out);
     archive_write_set_filter_option(s.out, "gzip", "timestamp", nullptr);
@@ -62,6 +116,10 @@ TarWriter::TarWriter(std::filesystem::path file) : impl_(std::make_unique<Impl>(
   archive_write_set_bytes_per_block(s.out, 1 << 18);
   archive_write_set_bytes_in_last_block(s.out, 1);
   s.check(archive_write_open_fd(s.out, s.fd));
+  const std::unique_ptr<archive_entry, void (*)(archive_entry*)> stream(archive_entry_new(),
+                                                                        archive_entry_free);
+  archive_entry_set_filetype(stream.get(), AE_IFREG);
+  s.check(archive_write_header(s.out, stream.get()));
 }
 
 TarWriter::~TarWriter() = default;
@@ -69,21 +127,22 @@ TarWriter::~TarWriter() = default;
 void TarWriter::add(std::string_view name, std::string_view bytes) {
   if (name.empty() || name.front() == '/')
     throw UsageError("TarWriter::add: member name '" + std::string(name) + "' must be relative");
-  const std::unique_ptr<archive_entry, void (*)(archive_entry*)> entry(archive_entry_new(),
-                                                                       archive_entry_free);
-  archive_entry_set_pathname_utf8(entry.get(), std::string(name).c_str());
-  archive_entry_set_size(entry.get(), static_cast<int64_t>(bytes.size()));
-  archive_entry_set_filetype(entry.get(), AE_IFREG);
-  archive_entry_set_perm(entry.get(), 0644);
-  archive_entry_set_mtime(entry.get(), 0, 0);
-  impl_->check(archive_write_header(impl_->out, entry.get()));
-  if (archive_write_data(impl_->out, bytes.data(), bytes.size()) !=
-      static_cast<la_ssize_t>(bytes.size()))
-    impl_->fail();
+  if (name.find('\0') != std::string_view::npos || bytes.size() >= kMaxSize)
+    throw UsageError("TarWriter::add: '" + std::string(name) + "' has no valid name or size");
+  if (fits_ustar(name)) {
+    impl_->put(ustar_header(name, bytes.size(), '0'));
+  } else {
+    const std::string record = pax_record(name);
+    impl_->put(ustar_header("PaxHeader", record.size(), 'x') + record + padding(record.size()) +
+               ustar_header("member", bytes.size(), '0'));
+  }
+  impl_->put(bytes);
+  impl_->put(padding(bytes.size()));
 }
 
 void TarWriter::finish() {
   Impl& s = *impl_;
+  s.put(std::string(2 * kBlock, '\0'));
   s.check(archive_write_close(s.out));
   ::fchmod(s.fd, 0644);
   if (::fsync(s.fd) != 0 || ::rename(s.temporary.c_str(), s.file.c_str()) != 0)
