@@ -68,6 +68,24 @@ class SpaceRunFinder : public Finder {
   }
 };
 
+class WordFinder : public Finder {
+ public:
+  bool find(std::string_view text, size_t from, size_t& start, size_t& end) const override {
+    size_t i = from;
+    while (i < text.size()) {
+      start = i;
+      const char32_t first = next_code_point(text, i);
+      if (is_white_space(first)) continue;
+      for (end = i; i < text.size(); end = i) {
+        const char32_t cp = next_code_point(text, i);
+        if (is_white_space(cp) || is_word_character(cp) != is_word_character(first)) break;
+      }
+      return true;
+    }
+    return false;
+  }
+};
+
 // Joins each match to the span before it; the second of two matches in a row stands alone.
 void merge_with_previous(std::vector<Span>& spans) {
   size_t kept = 0;
@@ -141,6 +159,8 @@ std::unique_ptr<Finder> literal_finder(std::string literal) {
 std::unique_ptr<Finder> character_finder(bool (*predicate)(char32_t)) {
   return std::make_unique<CharacterFinder>(predicate);
 }
+
+std::unique_ptr<Finder> word_finder() { return std::make_unique<WordFinder>(); }
 
 std::unique_ptr<Finder> finder_from_json(const nlohmann::json& pattern, std::string_view source) {
   if (pattern.is_object() && pattern.size() == 1 && pattern.begin()->is_string()) {

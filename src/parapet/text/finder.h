@@ -30,6 +30,8 @@ void find_spans(const Finder& finder, std::string_view text, std::vector<Span>& 
 std::unique_ptr<Finder> regex_finder(std::string_view pattern, std::string_view source);
 std::unique_ptr<Finder> literal_finder(std::string literal);
 std::unique_ptr<Finder> character_finder(bool (*predicate)(char32_t));
+// Runs of word characters, and runs of what is neither word nor white space.
+std::unique_ptr<Finder> word_finder();
 // {"String": "..."} or {"Regex": "..."}.
 std::unique_ptr<Finder> finder_from_json(const nlohmann::json& pattern, std::string_view source);
 

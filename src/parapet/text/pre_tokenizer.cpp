@@ -142,7 +142,7 @@ void add_stages(const json& section, std::string_view source, Stages& stages) {
       stages.push_back(split(regex_finder(kGpt2Pattern, place), SplitBehavior::kIsolated));
     stages.push_back(std::make_unique<ByteMapStage>());
   } else if (type == "Whitespace") {
-    stages.push_back(split(regex_finder(R"(\w+|[^\w\s]+)", place), SplitBehavior::kRemoved, true));
+    stages.push_back(split(word_finder(), SplitBehavior::kRemoved, true));
   } else if (type == "WhitespaceSplit") {
     stages.push_back(split(character_finder(is_white_space), SplitBehavior::kRemoved));
   } else if (type == "Digits") {

@@ -1,17 +1,33 @@
 // Oniguruma (Ruby syntax, Unicode) to PCRE2: shorthand classes differ, and nested classes do not
 // exist there.
+#include <cstdio>
+
 #include "parapet/core/error.h"
 #include "parapet/text/regex.h"
+#include "parapet/text/unicode_versions.h"
 
 namespace parapet::text {
 namespace {
+
+template <size_t kSize>
+std::string class_body(const char* base, const CodePointRange (&added)[kSize]) {
+  std::string body = base;
+  char buffer[32];
+  for (const CodePointRange& range : added) {
+    std::snprintf(buffer, sizeof buffer, R"(\x{%x}-\x{%x})", static_cast<unsigned>(range.first),
+                  static_cast<unsigned>(range.last));
+    body += buffer;
+  }
+  return body;
+}
 
 // Bodies of character classes. `\s` is property White_Space (PCRE2 adds U+180E); `\w` is
 // alphabetic, marks, decimal digits and connectors (PCRE2 10.42: letters, numbers, underscore).
 constexpr const char* kSpace =
     R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
-constexpr const char* kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
 constexpr const char* kHex = "0-9a-fA-F";
+
+std::string word_body() { return class_body(R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})", kWordAdded); }
 
 class Translator {
  public:
@@ -77,9 +93,9 @@ class Translator {
     ++i_;
   }
 
-  void shorthand(const char* body, bool negated) {
+  void shorthand(const std::string& body, bool negated) {
     if (!in_class_)
-      out_ += std::string(negated ? "[^" : "[") + body + "]";
+      out_ += (negated ? "[^" : "[") + body + "]";
     else if (!negated)
       out_ += body;
     else
@@ -97,9 +113,9 @@ class Translator {
       case 'S':
         return in_class_ ? void(out_ += "\\S") : shorthand(kSpace, true);
       case 'w':
-        return shorthand(kWord, false);
+        return shorthand(word_body(), false);
       case 'W':
-        return in_class_ ? void(out_ += "\\W") : shorthand(kWord, true);
+        return in_class_ ? void(out_ += "\\W") : shorthand(word_body(), true);
       case 'h':
         return shorthand(kHex, false);
       case 'H':
@@ -109,22 +125,25 @@ class Translator {
         return property(at);
       case 'u':
         return code_unit();
-      case 'Z':
-      case 'z':
-      case 'A':
       default:
         out_ += pattern_.substr(at, 2);
     }
   }
 
-  // \p{L}, \p{^L}, \pL; copied whole.
+  // \p{L} and \p{N} get the newer letters and numbers; other properties are copied.
   void property(size_t at) {
-    if (i_ < pattern_.size() && pattern_[i_] == '{') {
-      const size_t end = pattern_.find('}', i_);
-      if (end == std::string_view::npos) fail("\\p{ is not closed");
-      i_ = end + 1;
-    }
-    out_ += pattern_.substr(at, i_ - at);
+    const size_t end = i_ < pattern_.size() && pattern_[i_] == '{' ? pattern_.find('}', i_) : i_;
+    if (end >= pattern_.size()) fail("\\p is not complete");
+    i_ = end + 1;
+    const std::string_view whole = pattern_.substr(at, i_ - at);
+    const bool letters = whole == "\\p{L}" || whole == "\\P{L}";
+    const bool numbers = whole == "\\p{N}" || whole == "\\P{N}";
+    const bool negated = whole[1] == 'P';
+    if (!(letters || numbers) || (negated && in_class_))
+      out_ += whole;
+    else
+      shorthand(letters ? class_body("\\p{L}", kLettersAdded) : class_body("\\p{N}", kNumbersAdded),
+                negated);
   }
 
   // \uHHHH

@@ -7,10 +7,24 @@
 #include <memory>
 #include <vector>
 
+#include "parapet/text/unicode_versions.h"
 #include "parapet/text/utf8.h"
 
 namespace parapet::text {
 namespace {
+
+template <class Range, size_t kSize>
+const Range* find_range(const Range (&ranges)[kSize], char32_t cp) {
+  const Range* it =
+      std::lower_bound(ranges, ranges + kSize, cp,
+                       [](const Range& range, char32_t value) { return range.last < value; });
+  return it != ranges + kSize && it->first <= cp ? it : nullptr;
+}
+
+template <size_t kSize>
+bool in(const CodePointRange (&ranges)[kSize], char32_t cp) {
+  return find_range(ranges, cp) != nullptr;
+}
 
 utf8proc_category_t category(char32_t cp) {
   return utf8proc_category(static_cast<utf8proc_int32_t>(cp));
@@ -88,6 +102,18 @@ void order_marks(std::vector<utf8proc_int32_t>& cps) {
   }
 }
 
+// Orders, composes and appends the decomposed segment, and empties it.
+void append_normalized(std::vector<utf8proc_int32_t>& segment, bool compose, std::string& out) {
+  order_marks(segment);
+  auto count = static_cast<utf8proc_ssize_t>(segment.size());
+  if (compose)
+    count = utf8proc_normalize_utf32(
+        segment.data(), count, static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+  for (utf8proc_ssize_t i = 0; i < count; ++i)
+    append_utf8(out, static_cast<char32_t>(segment[static_cast<size_t>(i)]));
+  segment.clear();
+}
+
 }  // namespace
 
 bool is_white_space(char32_t cp) {
@@ -98,12 +124,13 @@ bool is_white_space(char32_t cp) {
 
 bool is_number(char32_t cp) {
   const auto c = category(cp);
-  return c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO;
+  return (c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO) || in(kRustNumericAdded, cp);
 }
 
 bool is_combining_mark(char32_t cp) {
   const auto c = category(cp);
-  return c >= UTF8PROC_CATEGORY_MN && c <= UTF8PROC_CATEGORY_ME;
+  const bool mark = c >= UTF8PROC_CATEGORY_MN && c <= UTF8PROC_CATEGORY_ME;
+  return mark ? !in(kMarksRemoved, cp) : in(kMarksAdded, cp);
 }
 
 bool is_punctuation(char32_t cp) {
@@ -111,21 +138,27 @@ bool is_punctuation(char32_t cp) {
     return (cp >= '!' && cp <= '/') || (cp >= ':' && cp <= '@') || (cp >= '[' && cp <= '`') ||
            (cp >= '{' && cp <= '~');
   const auto c = category(cp);
-  return c >= UTF8PROC_CATEGORY_PC && c <= UTF8PROC_CATEGORY_PO;
+  const bool punctuation = c >= UTF8PROC_CATEGORY_PC && c <= UTF8PROC_CATEGORY_PO;
+  return punctuation ? !in(kPunctuationRemoved, cp) : in(kPunctuationAdded, cp);
 }
 
 bool is_word_character(char32_t cp) {
   const auto c = category(cp);
-  return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO) || is_combining_mark(cp) ||
-         c == UTF8PROC_CATEGORY_ND || c == UTF8PROC_CATEGORY_NL || c == UTF8PROC_CATEGORY_PC ||
+  // Letters, marks, decimal digits, letter numbers, connectors, joiners, and the circled and
+  // squared letters that are Alphabetic.
+  return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_NL) || c == UTF8PROC_CATEGORY_PC ||
          cp == 0x200C || cp == 0x200D || (cp >= 0x24B6 && cp <= 0x24E9) ||
          (cp >= 0x1F130 && cp <= 0x1F149) || (cp >= 0x1F150 && cp <= 0x1F169) ||
-         (cp >= 0x1F170 && cp <= 0x1F189);
+         (cp >= 0x1F170 && cp <= 0x1F189) || in(kRustWordAdded, cp);
 }
 
 void append_lowercase(std::string& out, char32_t cp) {
   if (cp == 0x130) {
     out += "i\xCC\x87";
+    return;
+  }
+  if (const LowercaseRange* range = find_range(kLowercaseAdded, cp)) {
+    append_utf8(out, static_cast<char32_t>(static_cast<int32_t>(cp) + range->offset));
     return;
   }
   append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(cp))));
@@ -149,17 +182,23 @@ bool normalize(std::string_view s, NormalForm form, std::string& out) {
   const bool compatible = form == NormalForm::kNfkc || form == NormalForm::kNfkd;
   const bool compose = form == NormalForm::kNfc || form == NormalForm::kNfkc;
   if (form == NormalForm::kNfc ? already_nfc(s) : is_ascii(s)) return false;
-  std::vector<utf8proc_int32_t> cps;
-  cps.reserve(s.size());
-  for (size_t i = 0; i < s.size();) append_decomposed(next_code_point(s, i), compatible, cps);
-  order_marks(cps);
-  auto count = static_cast<utf8proc_ssize_t>(cps.size());
-  if (compose)
-    count = utf8proc_normalize_utf32(
-        cps.data(), count, static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+  std::vector<utf8proc_int32_t> segment;
+  segment.reserve(s.size());
   out.clear();
   out.reserve(s.size());
-  for (utf8proc_ssize_t i = 0; i < count; ++i) append_utf8(out, static_cast<char32_t>(cps[i]));
+  for (size_t i = 0; i < s.size();) {
+    const char32_t cp = next_code_point(s, i);
+    if (in(kUnassignedCanonical, cp)) {
+      // To the reference this is a starter that nothing combines with.
+      append_normalized(segment, compose, out);
+      append_utf8(out, cp);
+    } else if (compatible && in(kUnassignedCompatible, cp)) {
+      segment.push_back(static_cast<utf8proc_int32_t>(cp));
+    } else {
+      append_decomposed(cp, compatible, segment);
+    }
+  }
+  append_normalized(segment, compose, out);
   return true;
 }
 
