@@ -26,37 +26,63 @@ constexpr double kSlack = 8e-6;
 // A centred row in 8 bits, and what the bound needs of it.
 struct QuantisedRow {
   float scale = 0;
-  double norm = 0;      // of the centred row
-  double residual = 0;  // norm of centred - dequantised
-  double dequantised = 0;
+  double norm = 0;         // of the centred row
+  double residual = 0;     // norm of centred - dequantised
+  double dequantised = 0;  // norm
   int64_t sum = 0;
 };
 
-QuantisedRow quantise(const float* row, const float* mean, int64_t d, int8_t* out) {
-  float largest = 0;
-  for (int64_t k = 0; k < d; ++k) largest = std::max(largest, std::abs(row[k] - mean[k]));
-  QuantisedRow q;
-  q.scale = largest / 127.0f;
-  const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
-  double norm = 0, residual = 0, dequantised = 0;
-  for (int64_t k = 0; k < d; ++k) {
-    const double x = static_cast<double>(row[k]) - static_cast<double>(mean[k]);
-    const float level = std::nearbyint((row[k] - mean[k]) * inverse);
-    out[k] = static_cast<int8_t>(std::clamp(level, -127.0f, 127.0f));
-    const double y = static_cast<double>(out[k]) * static_cast<double>(q.scale);
-    norm += x * x;
-    residual += (x - y) * (x - y);
-    dequantised += y * y;
-    q.sum += out[k];
+#if defined(__x86_64__)
+#define PARAPET_VNNI __attribute__((target("avx512f,avx512bw,avx512vnni")))
+
+PARAPET_VNNI QuantisedRow quantise(const float* row, const float* mean, int64_t d, int8_t* out) {
+  const auto lanes = [d](int64_t k) {
+    return static_cast<__mmask16>(d - k >= 16 ? 0xffff : (1 << (d - k)) - 1);
+  };
+  __m512 largest = _mm512_setzero_ps();
+  for (int64_t k = 0; k < d; k += 16) {
+    const __mmask16 mask = lanes(k);
+    const __m512 x =
+        _mm512_sub_ps(_mm512_maskz_loadu_ps(mask, row + k), _mm512_maskz_loadu_ps(mask, mean + k));
+    largest = _mm512_max_ps(largest, _mm512_abs_ps(x));
   }
-  q.norm = std::sqrt(norm);
-  q.residual = std::sqrt(residual);
-  q.dequantised = std::sqrt(dequantised);
+  QuantisedRow q;
+  const float peak = _mm512_reduce_max_ps(largest);
+  q.scale = peak / 127.0f;
+  const __m512 scale = _mm512_set1_ps(q.scale);
+  const __m512 inverse = _mm512_set1_ps(peak > 0 ? 127.0f / peak : 0.0f);
+  const __m512i limit = _mm512_set1_epi32(127);
+  __m512 norm = _mm512_setzero_ps(), residual = norm, dequantised = norm;
+  __m512i sum = _mm512_setzero_si512();
+  for (int64_t k = 0; k < d; k += 16) {
+    const __mmask16 mask = lanes(k);
+    const __m512 x =
+        _mm512_sub_ps(_mm512_maskz_loadu_ps(mask, row + k), _mm512_maskz_loadu_ps(mask, mean + k));
+    __m512i level = _mm512_cvtps_epi32(_mm512_mul_ps(x, inverse));
+    level = _mm512_min_epi32(level, limit);
+    level = _mm512_max_epi32(level, _mm512_set1_epi32(-127));
+    _mm512_mask_cvtepi32_storeu_epi8(out + k, mask, level);
+    const __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(level), scale);
+    const __m512 error = _mm512_sub_ps(x, y);
+    norm = _mm512_fmadd_ps(x, x, norm);
+    residual = _mm512_fmadd_ps(error, error, residual);
+    dequantised = _mm512_fmadd_ps(y, y, dequantised);
+    sum = _mm512_add_epi32(sum, level);
+  }
+  q.norm = std::sqrt(static_cast<double>(_mm512_reduce_add_ps(norm)));
+  q.residual = std::sqrt(static_cast<double>(_mm512_reduce_add_ps(residual)));
+  q.dequantised = std::sqrt(static_cast<double>(_mm512_reduce_add_ps(dequantised)));
+  q.sum = _mm512_reduce_add_epi32(sum);
   return q;
 }
+#else
+QuantisedRow quantise(const float*, const float*, int64_t, int8_t*) { return {}; }
+#endif
 
+// With room for the float32 sum it comes from.
 float round_up(double value) {
-  return std::nextafter(static_cast<float>(value), std::numeric_limits<float>::infinity());
+  return std::nextafter(static_cast<float>(value * (1 + 1e-5)),
+                        std::numeric_limits<float>::infinity());
 }
 
 // Everything the kernel reads about one panel and one group of query rows.
@@ -70,52 +96,76 @@ struct KernelInput {
 };
 
 #if defined(__x86_64__)
-// masks[row][16-column part]: which pairs may reach the row's bar.
-__attribute__((target("avx512f,avx512bw,avx512vnni"))) void kernel(const KernelInput& in,
-                                                                   uint16_t masks[kGroup][4]) {
-  __m512i sums[kGroup][4];
-#pragma GCC unroll 6
-  for (int r = 0; r < kGroup; ++r)
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; ++c) sums[r][c] = _mm512_set1_epi32(in.row_offset[r]);
+// sums += g (unsigned bytes) . q (signed bytes), four at a time. Not the intrinsic: with it g++ 12
+// spills and copies the sums at every step, five times slower.
+PARAPET_VNNI __attribute__((always_inline)) inline void multiply_add(__m512i& sums, __m512i g,
+                                                                     __m512i q) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(g), "v"(q));
+}
+
+PARAPET_VNNI __attribute__((always_inline)) inline __m512i four_bytes(const int8_t* bytes) {
+  int32_t value;
+  std::memcpy(&value, bytes, 4);
+  return _mm512_set1_epi32(value);
+}
+
+// Which of 16 pairs may reach the row's bar.
+PARAPET_VNNI __attribute__((always_inline)) inline uint64_t reach(const KernelInput& in, int r,
+                                                                  int part, __m512i sums) {
+  const int64_t at = 16 * part;
+  const __m512 dot = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(in.scale + at));
+  __m512 upper =
+      _mm512_fmadd_ps(dot, _mm512_set1_ps(in.row_scale[r]), _mm512_loadu_ps(in.constant + at));
+  upper = _mm512_fmadd_ps(_mm512_loadu_ps(in.norm + at), _mm512_set1_ps(in.row_residual[r]), upper);
+  upper = _mm512_fmadd_ps(_mm512_loadu_ps(in.residual + at), _mm512_set1_ps(in.row_norm[r]), upper);
+  return static_cast<uint64_t>(_mm512_cmp_ps_mask(upper, _mm512_set1_ps(in.row_bar[r]), _CMP_GE_OQ))
+         << at;
+}
+
+// One bit per gallery row of the panel. The 24 sums are named, not an array, to stay in registers.
+PARAPET_VNNI void kernel(const KernelInput& in, uint64_t masks[kGroup]) {
+  __m512i a0 = _mm512_set1_epi32(in.row_offset[0]), b0 = a0, c0 = a0, d0 = a0;
+  __m512i a1 = _mm512_set1_epi32(in.row_offset[1]), b1 = a1, c1 = a1, d1 = a1;
+  __m512i a2 = _mm512_set1_epi32(in.row_offset[2]), b2 = a2, c2 = a2, d2 = a2;
+  __m512i a3 = _mm512_set1_epi32(in.row_offset[3]), b3 = a3, c3 = a3, d3 = a3;
+  __m512i a4 = _mm512_set1_epi32(in.row_offset[4]), b4 = a4, c4 = a4, d4 = a4;
+  __m512i a5 = _mm512_set1_epi32(in.row_offset[5]), b5 = a5, c5 = a5, d5 = a5;
   const uint8_t* panel = in.panel;
   const int8_t* group = in.group;
   for (int64_t step = 0; step < in.steps; ++step) {
-    const __m512i g0 = _mm512_loadu_si512(panel);
-    const __m512i g1 = _mm512_loadu_si512(panel + 64);
-    const __m512i g2 = _mm512_loadu_si512(panel + 128);
-    const __m512i g3 = _mm512_loadu_si512(panel + 192);
-#pragma GCC unroll 6
-    for (int r = 0; r < kGroup; ++r) {
-      int32_t four;
-      std::memcpy(&four, group + 4 * r, 4);
-      const __m512i q = _mm512_set1_epi32(four);
-      sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], g0, q);
-      sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], g1, q);
-      sums[r][2] = _mm512_dpbusd_epi32(sums[r][2], g2, q);
-      sums[r][3] = _mm512_dpbusd_epi32(sums[r][3], g3, q);
-    }
+    const __m512i g0 = _mm512_loadu_si512(panel), g1 = _mm512_loadu_si512(panel + 64);
+    const __m512i g2 = _mm512_loadu_si512(panel + 128), g3 = _mm512_loadu_si512(panel + 192);
+    __m512i q;
+    q = four_bytes(group + 0);
+    multiply_add(a0, g0, q), multiply_add(b0, g1, q);
+    multiply_add(c0, g2, q), multiply_add(d0, g3, q);
+    q = four_bytes(group + 4);
+    multiply_add(a1, g0, q), multiply_add(b1, g1, q);
+    multiply_add(c1, g2, q), multiply_add(d1, g3, q);
+    q = four_bytes(group + 8);
+    multiply_add(a2, g0, q), multiply_add(b2, g1, q);
+    multiply_add(c2, g2, q), multiply_add(d2, g3, q);
+    q = four_bytes(group + 12);
+    multiply_add(a3, g0, q), multiply_add(b3, g1, q);
+    multiply_add(c3, g2, q), multiply_add(d3, g3, q);
+    q = four_bytes(group + 16);
+    multiply_add(a4, g0, q), multiply_add(b4, g1, q);
+    multiply_add(c4, g2, q), multiply_add(d4, g3, q);
+    q = four_bytes(group + 20);
+    multiply_add(a5, g0, q), multiply_add(b5, g1, q);
+    multiply_add(c5, g2, q), multiply_add(d5, g3, q);
     panel += 4 * kPanel;
     group += 4 * kGroup;
   }
-#pragma GCC unroll 4
-  for (int c = 0; c < 4; ++c) {
-    const __m512 scale = _mm512_loadu_ps(in.scale + 16 * c);
-    const __m512 constant = _mm512_loadu_ps(in.constant + 16 * c);
-    const __m512 norm = _mm512_loadu_ps(in.norm + 16 * c);
-    const __m512 residual = _mm512_loadu_ps(in.residual + 16 * c);
-#pragma GCC unroll 6
-    for (int r = 0; r < kGroup; ++r) {
-      const __m512 dot = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[r][c]), scale);
-      __m512 upper = _mm512_fmadd_ps(dot, _mm512_set1_ps(in.row_scale[r]), constant);
-      upper = _mm512_fmadd_ps(norm, _mm512_set1_ps(in.row_residual[r]), upper);
-      upper = _mm512_fmadd_ps(residual, _mm512_set1_ps(in.row_norm[r]), upper);
-      masks[r][c] = _mm512_cmp_ps_mask(upper, _mm512_set1_ps(in.row_bar[r]), _CMP_GE_OQ);
-    }
-  }
+  masks[0] = reach(in, 0, 0, a0) | reach(in, 0, 1, b0) | reach(in, 0, 2, c0) | reach(in, 0, 3, d0);
+  masks[1] = reach(in, 1, 0, a1) | reach(in, 1, 1, b1) | reach(in, 1, 2, c1) | reach(in, 1, 3, d1);
+  masks[2] = reach(in, 2, 0, a2) | reach(in, 2, 1, b2) | reach(in, 2, 2, c2) | reach(in, 2, 3, d2);
+  masks[3] = reach(in, 3, 0, a3) | reach(in, 3, 1, b3) | reach(in, 3, 2, c3) | reach(in, 3, 3, d3);
+  masks[4] = reach(in, 4, 0, a4) | reach(in, 4, 1, b4) | reach(in, 4, 2, c4) | reach(in, 4, 3, d4);
+  masks[5] = reach(in, 5, 0, a5) | reach(in, 5, 1, b5) | reach(in, 5, 2, c5) | reach(in, 5, 3, d5);
 }
 #else
-void kernel(const KernelInput&, uint16_t[kGroup][4]) {}
+void kernel(const KernelInput&, uint64_t[kGroup]) {}
 #endif
 
 }  // namespace
@@ -155,8 +205,12 @@ Int8Gallery::Int8Gallery(const at::Tensor& gallery, const at::Tensor& query_mean
       residual_[j] = round_up(q.residual);
       constant_[j] = static_cast<float>(exact_dot(query_mean_.data(), row, width_) - shift);
       uint8_t* panel = packed_.data() + j / kPanel * kPanel * padded_ + j % kPanel * 4;
-      for (int64_t k = 0; k < width_; ++k)
-        panel[k / 4 * (4 * kPanel) + k % 4] = static_cast<uint8_t>(levels[k] + 128);
+      for (int64_t k = 0; k < padded_; k += 4) {
+        uint32_t four;
+        std::memcpy(&four, levels.data() + k, 4);
+        four ^= 0x80808080u;  // adds 128 to each byte
+        std::memcpy(panel + k * kPanel, &four, 4);
+      }
     }
   });
   largest_ = *std::max_element(norm_.begin(), norm_.end()) +
@@ -183,7 +237,7 @@ void Int8Queries::load(const float* rows, int64_t count) {
     slack_[i] = round_up(kSlack * (norm + q.norm + q.dequantised) * gallery_.largest_);
     offset_[i] = static_cast<int32_t>(-128 * q.sum);
     int8_t* group = packed_.data() + i / kGroup * kGroup * padded + i % kGroup * 4;
-    for (int64_t k = 0; k < d; ++k) group[k / 4 * (4 * kGroup) + k % 4] = levels[k];
+    for (int64_t k = 0; k < padded; k += 4) std::memcpy(group + k * kGroup, &levels[k], 4);
   }
 }
 
@@ -206,14 +260,13 @@ void Int8Queries::filter(int64_t group, int64_t panel, const float* thresholds,
                        norm_.data() + row,
                        bars,
                        offset_.data() + row};
-  uint16_t masks[kGroup][4] = {};
+  uint64_t masks[kGroup] = {};
   kernel(in, masks);
   for (int64_t r = 0; r < kGroup; ++r)
-    for (int64_t c = 0; c < 4; ++c)
-      for (uint32_t bits = masks[r][c]; bits != 0; bits &= bits - 1) {
-        const int64_t j = column + 16 * c + __builtin_ctz(bits);
-        if (j < gallery_.rows_) out.push_back({static_cast<int32_t>(row + r), j});
-      }
+    for (uint64_t bits = masks[r]; bits != 0; bits &= bits - 1) {
+      const int64_t j = column + __builtin_ctzll(bits);
+      if (j < gallery_.rows_) out.push_back({static_cast<int32_t>(row + r), j});
+    }
 }
 
 }  // namespace parapet

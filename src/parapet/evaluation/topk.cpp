@@ -78,11 +78,13 @@ class Block {
     queries.load(search_.queries.row(first_), count_);
     int64_t before = 0;
     for (int64_t panel = 0; panel < panels; ++panel) {
-      for (int64_t group = 0; group < queries.groups(); ++group) {
-        candidates_.clear();
+      candidates_.clear();
+      for (int64_t group = 0; group < queries.groups(); ++group)
         queries.filter(group, panel, thresholds_.data(), candidates_);
-        for (const Candidate& c : candidates_) consider(c.row, c.column);
-      }
+      // By column: each gallery row then comes from memory once.
+      std::sort(candidates_.begin(), candidates_.end(),
+                [](const Candidate& a, const Candidate& b) { return a.column < b.column; });
+      for (const Candidate& c : candidates_) consider(c.row, c.column);
       const int64_t columns = std::min((panel + 1) * kPanel, search_.gallery.rows);
       stats.int8_pairs += count_ * (columns - panel * kPanel);
       // Judged every 64 panels, so that the first ones, before thresholds exist, weigh little.
