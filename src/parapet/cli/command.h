@@ -2,13 +2,17 @@
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 
+#include <chrono>
+#include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "parapet/core/context.h"
 #include "parapet/core/options.h"
+#include "parapet/core/run_record.h"
 
 namespace parapet::cli {
 
@@ -32,7 +36,11 @@ struct Session {
   std::string resolved_toml;  // every option of the command after recipe and flags
   // Human-readable lines on stdout; silent under --json and --quiet.
   std::function<void(std::string_view)> print;
+  std::chrono::system_clock::time_point started = std::chrono::system_clock::now();
 };
+
+// What run_record() needs of a session; `inputs` as in RunInfo, e.g. {{"model", dir}}.
+RunInfo run_info(const Session& session, std::map<std::string, std::filesystem::path> inputs);
 
 class Command {
  public:
@@ -56,5 +64,7 @@ std::vector<CommandEntry> all_commands();
 
 // Parses, runs, prints, and turns every exception into an exit code.
 int run_command_line(int argc, char** argv);
+// The same with other commands than all_commands(); for tests.
+int run_command_line(int argc, char** argv, std::vector<CommandEntry> entries);
 
 }  // namespace parapet::cli

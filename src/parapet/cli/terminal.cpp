@@ -1,10 +1,13 @@
 #include "parapet/cli/terminal.h"
 
 #include <ATen/Parallel.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <mutex>
 #include <string>
 
 #include "parapet/core/strings.h"
@@ -15,60 +18,90 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 std::string duration(double seconds) {
-  const auto total = static_cast<int64_t>(seconds + 0.5);
+  const auto total = static_cast<long>(seconds + 0.5);
   char text[32];
   if (total >= 3600)
-    std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", static_cast<long>(total / 3600),
-                  static_cast<long>(total / 60 % 60), static_cast<long>(total % 60));
+    std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", total / 3600, total / 60 % 60, total % 60);
   else
-    std::snprintf(text, sizeof text, "%ld:%02ld", static_cast<long>(total / 60),
-                  static_cast<long>(total % 60));
+    std::snprintf(text, sizeof text, "%ld:%02ld", total / 60, total % 60);
   return text;
 }
 
-class TerminalProgress final : public ProgressSink {
+size_t terminal_width() {
+  winsize size{};
+  return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+// The one writer of stderr: a log line must not land inside a progress bar.
+class Terminal final : public ProgressSink {
  public:
+  explicit Terminal(bool bars) : bars_(bars) {}
+
+  void log(const std::string& line) {
+    const std::lock_guard lock(mutex_);
+    if (active_) std::fputs("\r\033[K", stderr);
+    std::fprintf(stderr, "%s\n", line.c_str());
+    if (active_) draw();
+  }
+
   void begin(std::string_view name, int64_t total, std::string_view unit) override {
+    const std::lock_guard lock(mutex_);
+    if (active_) std::fputc('\n', stderr);  // an outer bar stays above the inner one
     name_ = name;
     unit_ = unit;
+    note_.clear();
     total_ = total;
+    done_ = 0;
     start_ = Clock::now();
-    last_ = {};
-    draw(0, "");
+    active_ = bars_;
+    if (active_) draw();
   }
+
   void update(int64_t done, std::string_view note) override {
+    const std::lock_guard lock(mutex_);
     done_ = done;
     note_ = note;
-    if (Clock::now() - last_ >= std::chrono::milliseconds(100)) draw(done, note);
+    if (active_ && Clock::now() - last_ >= std::chrono::milliseconds(100)) draw();
   }
+
   void end() override {
-    draw(done_, note_);
+    const std::lock_guard lock(mutex_);
+    if (!active_) return;
+    draw();
     std::fputc('\n', stderr);
+    active_ = false;
   }
 
  private:
-  void draw(int64_t done, std::string_view note) {
+  void draw() {
     last_ = Clock::now();
     const double seconds = std::chrono::duration<double>(last_ - start_).count();
-    const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
-    std::string line = "\r" + name_ + " " + std::to_string(done);
+    const double rate = seconds > 0 ? static_cast<double>(done_) / seconds : 0;
+    std::string line = name_ + " " + std::to_string(done_);
     if (total_ > 0) {
-      constexpr int kWidth = 20;
-      const int filled = static_cast<int>(std::min(done, total_) * kWidth / total_);
-      line = "\r" + name_ + " [" + std::string(filled, '#') + std::string(kWidth - filled, '.') +
-             "] " + std::to_string(done) + "/" + std::to_string(total_);
+      constexpr int64_t kWidth = 20;
+      const int64_t part = std::clamp<int64_t>(done_, 0, total_);
+      const auto filled =
+          static_cast<size_t>(static_cast<double>(part) * kWidth / static_cast<double>(total_));
+      line = name_ + " [" + std::string(filled, '#') + std::string(kWidth - filled, '.') + "] " +
+             std::to_string(done_) + "/" + std::to_string(total_);
     }
     line += " " + unit_ + " " + format_number(rate, rate < 10 ? 2 : 0) + "/s";
-    if (total_ > done && rate > 0)
-      line += " ETA " + duration(static_cast<double>(total_ - done) / rate);
+    if (total_ > done_ && rate > 0)
+      line += " ETA " + duration(static_cast<double>(total_ - done_) / rate);
     else
       line += " " + duration(seconds);
-    if (!note.empty()) line += "  " + std::string(note);
-    line += "\033[K";
+    if (!note_.empty()) line += "  " + note_;
+    // A wrapped line could not be overwritten by the next one.
+    if (line.size() >= terminal_width()) line.resize(terminal_width() - 1);
+    line = "\r" + line + "\033[K";
     std::fwrite(line.data(), 1, line.size(), stderr);
     std::fflush(stderr);
   }
 
+  const bool bars_;
+  std::mutex mutex_;
+  bool active_ = false;
   std::string name_, unit_, note_;
   int64_t total_ = 0, done_ = 0;
   Clock::time_point start_, last_;
@@ -77,15 +110,17 @@ class TerminalProgress final : public ProgressSink {
 }  // namespace
 
 Context terminal_context(bool quiet) {
+  const bool bars = !quiet && ::isatty(STDERR_FILENO) == 1;
+  auto terminal = std::make_shared<Terminal>(bars);
   Context context;
-  context.log_sink = [quiet](LogLevel level, std::string_view message) {
+  context.log_sink = [quiet, terminal](LogLevel level, std::string_view message) {
     if (level == LogLevel::kDebug || (quiet && level == LogLevel::kInfo)) return;
     const char* prefix = level == LogLevel::kWarning ? "warning: "
                          : level == LogLevel::kError ? "error: "
                                                      : "";
-    std::fprintf(stderr, "%s%.*s\n", prefix, static_cast<int>(message.size()), message.data());
+    terminal->log(prefix + std::string(message));
   };
-  if (!quiet && ::isatty(STDERR_FILENO)) context.progress = std::make_shared<TerminalProgress>();
+  if (bars) context.progress = terminal;
   return context;
 }
 
