@@ -3,14 +3,23 @@
 
 namespace parapet::cli {
 
-CommandEntry embed_command();
+CommandEntry embed_command();  // embed.cpp
+
+CommandEntry export_command();  // export.cpp
+
+CommandEntry train_clip_command();  // train_clip.cpp
 
 CommandEntry tokenize_command();  // tokenize.cpp
+
+CommandEntry world_build_command();  // world.cpp
 
 std::vector<CommandEntry> all_commands() {
   return {
       tokenize_command(),
       embed_command(),
+      world_build_command(),
+      train_clip_command(),
+      export_command(),
   };
 }
 

@@ -118,8 +118,8 @@ SampleWorld::SampleWorld(const WorldOptions& options, std::shared_ptr<const Glyp
 bool SampleWorld::allows(WorldSplit split, int subject, int safe_object) {
   const bool held = is_held_combination(subject, safe_object);
   if (split == WorldSplit::kTrain) return !held;
-  // A quarter of the held combinations serve validation.
-  const bool validation = (safe_object - kFirstSafe + 2 * subject) % 4 == 0;
+  // Each object gives one of its three or four held combinations to validation.
+  const bool validation = subject / 7 == (safe_object - kFirstSafe) % 3;
   return held && validation == (split == WorldSplit::kVal);
 }
 
@@ -140,11 +140,12 @@ SampleWorld::Streams SampleWorld::streams(std::string_view kind, WorldSplit spli
   return {Random(base, 1), Random(base, 2), Random(base, 3), Random(base, 4)};
 }
 
-SampleWorld::Tuple SampleWorld::draw_tuple(WorldSplit split, Random& content) const {
+SampleWorld::Tuple SampleWorld::draw_tuple(WorldSplit split, int object, Random& content) const {
   Tuple tuple{};
   do {
     tuple.subject = static_cast<int>(content.below(kSubjects));
-    tuple.object = kFirstSafe + static_cast<int>(content.below(kObjects));
+    const auto any = static_cast<int>(content.below(kObjects));
+    tuple.object = object >= 0 ? object : kFirstSafe + any;
   } while (!allows(split, tuple.subject, tuple.object));
   const auto place = static_cast<int>(content.below(kPlaces));
   tuple.place = content.below(10) < 6 ? kFirstPlace + place : -1;
@@ -185,6 +186,15 @@ Scene SampleWorld::compose(const Tuple& tuple, WorldSplit split, Random& layout)
 
 int SampleWorld::draw_language(Random& words) const { return words.pick(languages_); }
 
+Scene SampleWorld::safe_scene(WorldSplit split, Random& random) const {
+  return object_scene(split, -1, random);
+}
+
+Scene SampleWorld::object_scene(WorldSplit split, int safe_object, Random& random) const {
+  const Tuple tuple = draw_tuple(split, safe_object, random);
+  return compose(tuple, split, random);
+}
+
 Scene SampleWorld::single_scene(int glyph, bool held_style, Random& random) const {
   const auto colour = static_cast<int>(random.below(kColours));
   const Tuple tuple{glyph, -1, -1, colour};
@@ -206,7 +216,7 @@ WorldCaption SampleWorld::caption(WorldSplit split, int64_t index, bool draw) co
     const int named = random.words.below(2) == 0 ? sample.scene.colour : -1;
     sample.text = write_single_caption(sample.language, glyph, named, plan);
   } else {
-    sample.scene = compose(draw_tuple(split, random.content), split, random.layout);
+    sample.scene = compose(draw_tuple(split, -1, random.content), split, random.layout);
     int injected = -1;
     if (kind < options_.caption_single + options_.caption_unsafe) {
       const int glyph = draw_unsafe(split, sample.scene.subject, -1, random.unsafe);
@@ -228,8 +238,8 @@ WorldQuadruplet SampleWorld::quadruplet(WorldSplit split, int64_t index, bool dr
   sample.id = make_id('q', split, index);
   sample.plan = draw_plan(random.words);
   sample.language = draw_language(random.words);
-  const Tuple tuple =
-      split == WorldSplit::kTrain ? draw_tuple(split, random.content) : test_tuple(split, index);
+  const Tuple tuple = split == WorldSplit::kTrain ? draw_tuple(split, -1, random.content)
+                                                  : test_tuple(split, index);
   sample.safe_scene = compose(tuple, split, random.layout);
 
   // Each block of seven holds every category once.

@@ -77,6 +77,12 @@ class SampleWorld {
   const GlyphAtlas& atlas() const { return *atlas_; }
   // One glyph alone in a random quadrant, for zero-shot classification.
   Scene single_scene(int glyph, bool held_style, Random& random) const;
+  // A safe scene of a split; with a given safe object and any subject that the split allows. Not
+  // unique.
+  Scene safe_scene(WorldSplit split, Random& random) const;
+  Scene object_scene(WorldSplit split, int safe_object, Random& random) const;
+  // One of the options' languages.
+  int draw_language(Random& words) const;
   // Whether a combination of subject and safe object belongs to a split.
   static bool allows(WorldSplit split, int subject, int safe_object);
 
@@ -86,10 +92,10 @@ class SampleWorld {
   };
   struct Streams;
   Streams streams(std::string_view kind, WorldSplit split, int64_t index) const;
-  Tuple draw_tuple(WorldSplit split, Random& content) const;
+  // `object` < 0 = any.
+  Tuple draw_tuple(WorldSplit split, int object, Random& content) const;
   Tuple test_tuple(WorldSplit split, int64_t index) const;
   Scene compose(const Tuple& tuple, WorldSplit split, Random& layout) const;
-  int draw_language(Random& words) const;
 
   WorldOptions options_;
   std::vector<int> languages_;
