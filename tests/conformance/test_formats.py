@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/goldens/images/dtypes.safetensors"
 
 
-def tests_program():
+def formats_program():
     for build in ("release", "light"):
         program = ROOT / "build" / build / "parapet_formats_tests"
         if program.exists():
@@ -24,7 +24,7 @@ def tests_program():
 def written(tmp_path_factory):
     out = tmp_path_factory.mktemp("formats") / "model.safetensors"
     subprocess.run(
-        [tests_program(), "--gtest_filter=Safetensors.WritesFileForPython"],
+        [formats_program(), "--gtest_filter=Safetensors.WritesFileForPython"],
         env=os.environ | {"PARAPET_CONFORMANCE_OUT": str(out)},
         check=True,
         cwd=ROOT,

@@ -15,21 +15,67 @@ namespace parapet::resize_detail {
 namespace {
 
 constexpr int32_t kHalf = 1 << (kBits - 1);
-constexpr int64_t kLanes = 32;    // rows handled side by side in the horizontal pass
-constexpr int64_t kBlock = 1024;  // bytes of a row handled at once in the vertical pass
+constexpr int64_t kLanes = 16;  // rows handled side by side in the horizontal pass
+constexpr int64_t kStrip = 64;  // bytes of a row handled at once in the vertical pass
 
 inline uint8_t clip(int32_t value) {
   value >>= kBits;
   return static_cast<uint8_t>(std::clamp(value, 0, 255));
 }
 
-// [kLanes rows][bytes] to [bytes][kLanes], so that neighbouring lanes are rows and every tap is one
-// multiply-add across them.
+using Bytes = uint8_t __attribute__((vector_size(16)));
+
+inline Bytes load(const uint8_t* from) {
+  Bytes value;
+  std::memcpy(&value, from, 16);
+  return value;
+}
+
+// 16 x 16 bytes: four perfect shuffles of the rows turn rows into columns.
+inline void transpose(Bytes (&rows)[16]) {
+  constexpr Bytes kLow = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+  constexpr Bytes kHigh = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  for (int stage = 0; stage < 4; ++stage) {
+    Bytes next[16];
+    for (int i = 0; i < 8; ++i) {
+      next[2 * i] = __builtin_shuffle(rows[i], rows[i + 8], kLow);
+      next[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + 8], kHigh);
+    }
+    std::copy(std::begin(next), std::end(next), std::begin(rows));
+  }
+}
+
+// [rows][bytes] to [bytes][kLanes], so that neighbouring lanes are rows and every tap is one
+// multiply-add across them. Lanes beyond `rows` repeat the last row.
 PARAPET_VECTOR void interleave(const uint8_t* in, int64_t bytes, int64_t rows, uint8_t* out) {
-  for (int64_t x0 = 0; x0 < bytes; x0 += 64) {
-    const int64_t x1 = std::min(bytes, x0 + 64);
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t x = x0; x < x1; ++x) out[x * kLanes + r] = in[r * bytes + x];
+  const int64_t whole = bytes / 16 * 16;
+  for (int64_t r0 = 0; r0 < kLanes; r0 += 16) {
+    const uint8_t* from[16];
+    for (int64_t r = 0; r < 16; ++r) from[r] = in + std::min(r0 + r, rows - 1) * bytes;
+    for (int64_t x = 0; x < whole; x += 16) {
+      Bytes block[16];
+      for (int64_t r = 0; r < 16; ++r) block[r] = load(from[r] + x);
+      transpose(block);
+      for (int64_t i = 0; i < 16; ++i) std::memcpy(out + (x + i) * kLanes + r0, &block[i], 16);
+    }
+    for (int64_t x = whole; x < bytes; ++x)
+      for (int64_t r = 0; r < 16; ++r) out[x * kLanes + r0 + r] = from[r][x];
+  }
+}
+
+// And back.
+PARAPET_VECTOR void deinterleave(const uint8_t* in, int64_t bytes, int64_t rows, uint8_t* out) {
+  const int64_t whole = bytes / 16 * 16;
+  for (int64_t r0 = 0; r0 < rows; r0 += 16) {
+    const int64_t count = std::min<int64_t>(16, rows - r0);
+    for (int64_t x = 0; x < whole; x += 16) {
+      Bytes block[16];
+      for (int64_t i = 0; i < 16; ++i) block[i] = load(in + (x + i) * kLanes + r0);
+      transpose(block);
+      for (int64_t r = 0; r < count; ++r) std::memcpy(out + (r0 + r) * bytes + x, &block[r], 16);
+    }
+    for (int64_t r = r0; r < r0 + count; ++r)
+      for (int64_t x = whole; x < bytes; ++x) out[r * bytes + x] = in[x * kLanes + r];
   }
 }
 
@@ -51,23 +97,23 @@ PARAPET_VECTOR void mix_lanes(const uint8_t* in, const Taps& taps, int64_t out_w
   }
 }
 
-PARAPET_VECTOR void deinterleave(const uint8_t* in, int64_t bytes, int64_t rows, uint8_t* out) {
-  for (int64_t x0 = 0; x0 < bytes; x0 += 64) {
-    const int64_t x1 = std::min(bytes, x0 + 64);
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t x = x0; x < x1; ++x) out[r * bytes + x] = in[x * kLanes + r];
-  }
-}
-
 PARAPET_VECTOR void mix_rows(const uint8_t* in, int64_t stride, const int32_t* weights,
                              int64_t count, int64_t bytes, uint8_t* out) {
-  int32_t sum[kBlock];
-  for (int64_t x = 0; x < bytes; ++x) sum[x] = kHalf;
-  for (int64_t k = 0; k < count; ++k) {
-    const uint8_t* row = in + k * stride;
-    for (int64_t x = 0; x < bytes; ++x) sum[x] += weights[k] * row[x];
+  int64_t x = 0;
+  for (; x + kStrip <= bytes; x += kStrip) {
+    int32_t sum[kStrip];
+    for (int64_t i = 0; i < kStrip; ++i) sum[i] = kHalf;
+    for (int64_t k = 0; k < count; ++k) {
+      const uint8_t* row = in + k * stride + x;
+      for (int64_t i = 0; i < kStrip; ++i) sum[i] += weights[k] * row[i];
+    }
+    for (int64_t i = 0; i < kStrip; ++i) out[x + i] = clip(sum[i]);
   }
-  for (int64_t x = 0; x < bytes; ++x) out[x] = clip(sum[x]);
+  for (; x < bytes; ++x) {
+    int32_t sum = kHalf;
+    for (int64_t k = 0; k < count; ++k) sum += weights[k] * in[k * stride + x];
+    out[x] = clip(sum);
+  }
 }
 
 }  // namespace
@@ -88,9 +134,8 @@ void pass_down(const uint8_t* in, int64_t row_bytes, const Taps& taps, int64_t o
                uint8_t* out) {
   for (int64_t y = 0; y < out_rows; ++y) {
     const uint8_t* from = in + int64_t{taps.first[size_t(y)]} * row_bytes;
-    for (int64_t x = 0; x < row_bytes; x += kBlock)
-      mix_rows(from + x, row_bytes, taps.weights.data() + y * taps.per_output,
-               taps.count[size_t(y)], std::min(kBlock, row_bytes - x), out + y * row_bytes + x);
+    mix_rows(from, row_bytes, taps.weights.data() + y * taps.per_output, taps.count[size_t(y)],
+             row_bytes, out + y * row_bytes);
   }
 }
 
