@@ -56,6 +56,30 @@ def raw_png(width, height, depth, colour, rows, extra=b""):
     )
 
 
+def adam7_png(image):
+    """An interlaced PNG, which Pillow reads but cannot write."""
+    pixels = np.array(image)
+    rows = b""
+    for x0, y0, dx, dy in ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
+                           (1, 0, 2, 2), (0, 1, 1, 2)):
+        for row in pixels[y0::dy, x0::dx]:
+            if len(row):
+                rows += b"\0" + row.tobytes()
+    header = struct.pack(">IIBBBBB", image.width, image.height, 8, 2, 0, 0, 1)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def cmyk_variants(image):
+    """The same data without Adobe's marker, and declared as YCCK in it."""
+    data = encode(image.convert("CMYK"), "JPEG", quality=90)
+    at = data.index(b"\xff\xee\x00\x0eAdobe")
+    yield "cmyk_plain.jpg", data[:at] + data[at + 16 :]
+    yield "ycck.jpg", data[: at + 15] + b"\x02" + data[at + 16 :]
+
+
 def oriented(value):
     exif = Image.Exif()
     exif[0x112] = value
@@ -74,12 +98,14 @@ def cases():
     yield "progressive.jpg", encode(image, "JPEG", quality=90, progressive=True)
     yield "grey.jpg", encode(grey, "JPEG")
     yield "cmyk.jpg", encode(image.convert("CMYK"), "JPEG", quality=90)
+    yield from cmyk_variants(image)
     yield "rgb.jpg", encode(image, "JPEG", keep_rgb=True)
     for value in range(1, 9):
         yield f"exif{value}.jpg", encode(image, "JPEG", exif=oriented(value))
     yield "exif6.png", encode(image, "PNG", exif=oriented(6))
     yield "exif8.webp", encode(image, "WEBP", exif=oriented(8), lossless=True)
     yield "rgb.png", encode(image, "PNG")
+    yield "interlaced.png", adam7_png(image)
     yield "grey.png", encode(grey, "PNG")
     yield "bits1.png", encode(image.convert("1"), "PNG")
     yield "palette.png", encode(image.quantize(200), "PNG")

@@ -1,0 +1,58 @@
+// Image input path on one thread, milliseconds per image (best of REPEATS), one JSON line per
+// figure: exact decode, scaled decode, resize + crop to 224, normalise.
+//   image_bench REPEATS FILE...
+// Peer: bench/peers/image_peer.py, which makes the files and drives the comparison with Pillow.
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "parapet/core/files.h"
+#include "parapet/formats/image.h"
+#include "parapet/formats/image_processor.h"
+
+namespace {
+
+template <class Fn>
+void measure(const std::string& name, int repeats, Fn&& fn) {
+  double best = 1e9;
+  for (int i = 0; i < repeats; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    fn();
+    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+    best = std::min(best, took.count());
+  }
+  std::cout << nlohmann::json{{"name", name}, {"value", best}, {"unit", "ms"}} << std::endl;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace parapet;
+  if (argc < 3) {
+    std::cerr << "usage: image_bench REPEATS FILE...\n";
+    return 2;
+  }
+  const int repeats = std::atoi(argv[1]);
+  const auto processor = ImageProcessor::clip_default(224);
+  for (int i = 2; i < argc; ++i) {
+    const std::string file = argv[i];
+    const std::string name = "image." + std::filesystem::path(file).filename().string();
+    const std::string bytes = read_file(file);
+    DecodeOptions scaled;
+    scaled.scale_for = processor.scale_hint();
+    Image image, small;
+    std::vector<float> chw(3 * 224 * 224);
+    measure(name + ".decode", repeats, [&] { image = decode_image(bytes, file); });
+    measure(name + ".resize", repeats, [&] { small = processor.to_pixels(image); });
+    measure(name + ".normalise", repeats, [&] { processor.normalise(small, chw.data()); });
+    measure(name + ".exact", repeats, [&] {
+      processor.normalise(processor.to_pixels(decode_image(bytes, file)), chw.data());
+    });
+    measure(name + ".scaled", repeats, [&] {
+      processor.normalise(processor.to_pixels(decode_image(bytes, file, scaled)), chw.data());
+    });
+  }
+}
