@@ -174,7 +174,7 @@ CONFIGS = {
     "exact": {"size": {"height": 18, "width": 22}, "do_center_crop": False, "resample": 2},
     "no_resize": {"do_resize": False, "crop_size": {"height": 19, "width": 20}},
     "nearest": {"size": {"shortest_edge": 19}, "crop_size": 16, "resample": 0},
-    "half": {"size": {"shortest_edge": 16}, "crop_size": 16, "image_mean": [0.5, 0.5, 0.5],
+    "half": {"size": {"shortest_edge": 12}, "crop_size": 12, "image_mean": [0.5, 0.5, 0.5],
              "image_std": [0.5, 0.5, 0.5]},
     "raw": {"size": {"shortest_edge": 16}, "crop_size": 16, "do_rescale": False,
             "do_normalize": False},
