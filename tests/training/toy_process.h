@@ -29,7 +29,7 @@ class ToyProcess {
     start(words, variables);
   }
   // Any command line.
-  ToyProcess(const std::vector<std::string>& words, const std::filesystem::path& log) : log_(log) {
+  ToyProcess(std::vector<std::string> words, const std::filesystem::path& log) : log_(log) {
     start(words, {});
   }
   ~ToyProcess() {

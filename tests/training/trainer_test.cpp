@@ -264,7 +264,7 @@ TEST(Trainer, StopsEarlyAndKeepsTheBest) {
   const TempDir dir;
   auto options = toy_training(100);
   options.patience = 2;
-  WorseningTask task({});
+  WorseningTask task(ToyOptions{});
   const auto result = train_toy(task, options, dir / "run");
   EXPECT_TRUE(result.stopped_early);
   EXPECT_EQ(result.steps, 15);
@@ -275,7 +275,7 @@ TEST(Trainer, StopsEarlyAndKeepsTheBest) {
   EXPECT_FALSE(load_best(best, dir / "nothing"));
   // Resuming a run that stopped early does not train on.
   options.resume = true;
-  WorseningTask again({});
+  WorseningTask again(ToyOptions{});
   const auto second = train_toy(again, options, dir / "run");
   EXPECT_TRUE(second.stopped_early);
   EXPECT_EQ(second.steps, 15);

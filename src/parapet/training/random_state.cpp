@@ -31,7 +31,7 @@ void restore_generator_states(const nn::NamedTensors& states, at::Device device)
   for (const auto& [name, state] : states) {
     auto generator = generator_for(name, device);
     const std::lock_guard<std::mutex> lock(generator.mutex());
-    generator.set_state(state);
+    generator.set_state(state.clone());  // it misreads a tensor that is a slice of another
   }
 }
 

@@ -165,7 +165,7 @@ void Loop::resume() {
   stopping_.restore(state.at("early_stopping"));
   const auto rank = communicator_.rank();
   task_.restore(state.at("tasks").at(static_cast<size_t>(rank)));
-  for (auto& [name, rows] : generators) rows = rows[rank].contiguous();
+  for (auto& [name, rows] : generators) rows = rows[rank];
   restore_generator_states(generators, device_);
   if (communicator_.is_main()) context_.info("resuming after step " + std::to_string(done_));
 }
