@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "parapet/core/error.h"
+#include "parapet/core/random.h"
 #include "parapet/formats/image.h"
 #include "parapet/formats/safetensors.h"
 
@@ -44,6 +45,32 @@ TEST(Resize, KeepsFlatImagesFlatAndSizesExact) {
   }
   EXPECT_THROW(resize_bicubic(flat, 0, 5), UsageError);
   EXPECT_THROW(resize_bicubic(Image{}, 5, 5), UsageError);
+}
+
+TEST(Resize, CropOfResizeIsTheSame) {
+  Random random(7);
+  Image image{53, 41, {}};
+  for (int i = 0; i < 53 * 41 * 3; ++i) image.rgb.push_back(random.chance(0.5) ? 255 : 0);
+  for (int i = 0; i < 200; ++i) {
+    const int64_t w = random.between(1, 120), h = random.between(1, 120);
+    const int64_t left = random.between(-30, 90), top = random.between(-30, 90);
+    const int64_t cw = random.between(1, 60), ch = random.between(1, 60);
+    const Resample filter = random.pick(
+        std::vector<Resample>{Resample::kNearest, Resample::kBilinear, Resample::kBicubic});
+    const Image want = crop(resize(image, w, h, filter), left, top, cw, ch);
+    const Image got = resize_crop(image, w, h, filter, left, top, cw, ch);
+    ASSERT_EQ(got.width, cw);
+    ASSERT_EQ(got.height, ch);
+    ASSERT_EQ(got.rgb, want.rgb) << w << " x " << h << " at " << left << ", " << top;
+  }
+}
+
+TEST(Resize, ExtremeAspectRatioStaysCheap) {
+  // Whole, this would be 224 x 44,800,000 pixels.
+  const Image thread{1, 200'000, std::vector<uint8_t>(600'000, 77)};
+  const Image out =
+      resize_crop(thread, 224, 44'800'000, Resample::kBicubic, 0, 22'000'000, 224, 224);
+  EXPECT_EQ(out.rgb, std::vector<uint8_t>(224 * 224 * 3, 77));
 }
 
 TEST(Crop, PadsWithBlackOutside) {

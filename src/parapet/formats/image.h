@@ -18,8 +18,9 @@ struct Image {
 struct DecodeOptions {
   int64_t max_bytes = int64_t{64} << 20;      // of the encoded file
   int64_t max_pixels = int64_t{100'000'000};  // from the header, before allocation
-  // > 0 permits JPEG's scaled decode as long as both sides stay >= 2 x this many pixels: at a
-  // following bicubic resize to `scale_for` the result changes by <= 4 levels on 99 % of pixels.
+  // > 0 permits JPEG's scaled decode as long as both sides stay >= 2 x this many pixels and the
+  // scale divides them: after a bicubic resize to `scale_for` the result changes by <= 4 levels on
+  // 99 % of the pixels of a photograph (measured: 99.8 %, at most 20 levels at sharp edges).
   // 0 = exact.
   int64_t scale_for = 0;
   bool apply_exif_orientation = true;
@@ -44,6 +45,10 @@ Image resize_bicubic(const Image& image, int64_t width, int64_t height);
 // Pillow's BILINEAR and nearest, for preprocessors that ask for them.
 enum class Resample { kNearest = 0, kBilinear = 2, kBicubic = 3 };
 Image resize(const Image& image, int64_t width, int64_t height, Resample filter);
+// crop(resize(image, width, height, filter), ...) without computing what is cropped away: exact,
+// faster, and safe for extreme aspect ratios. UsageError when a side exceeds 2^30.
+Image resize_crop(const Image& image, int64_t width, int64_t height, Resample filter, int64_t left,
+                  int64_t top, int64_t crop_width, int64_t crop_height);
 // The rectangle may reach outside; what lies outside is black, as in CLIPImageProcessor.
 Image crop(const Image& image, int64_t left, int64_t top, int64_t width, int64_t height);
 

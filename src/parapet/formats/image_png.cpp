@@ -41,6 +41,7 @@ struct Decoder {
   Input input;
   png_structp png = nullptr;
   png_infop info = nullptr;
+  int passes = 1;
 
   explicit Decoder(std::string_view bytes) : input{bytes} {
     png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &input, on_error, on_warning);
@@ -70,14 +71,16 @@ struct Decoder {
     if (type != PNG_COLOR_TYPE_GRAY && png_get_bit_depth(png, info) == 16) png_set_strip_16(png);
     if (type == PNG_COLOR_TYPE_PALETTE) png_set_packing(png);
     if (type & PNG_COLOR_MASK_ALPHA) png_set_strip_alpha(png);
-    png_set_interlace_handling(png);
+    passes = png_set_interlace_handling(png);
     png_read_update_info(png, info);
     return true;
   }
 
-  bool rows(png_bytepp pointers) {
+  // Rows `row_bytes` apart; an interlaced image takes several passes over them.
+  bool rows(png_bytep out, size_t row_bytes, size_t height) {
     if (setjmp(png_jmpbuf(png))) return false;
-    png_read_image(png, pointers);
+    for (int pass = 0; pass < passes; ++pass)
+      for (size_t y = 0; y < height; ++y) png_read_row(png, out + y * row_bytes, nullptr);
     return true;
   }
 };
@@ -157,14 +160,14 @@ Image decode_png(std::string_view bytes, std::string_view source, const DecodeOp
   const bool direct =
       (png_get_color_type(decoder.png, decoder.info) & ~PNG_COLOR_MASK_ALPHA) == PNG_COLOR_TYPE_RGB;
   std::vector<uint8_t> raw(direct ? 0 : row_bytes * height);
-  std::vector<png_bytep> pointers(height);
-  for (size_t y = 0; y < height; ++y)
-    pointers[y] = direct ? image.rgb.data() + y * width * 3 : raw.data() + y * row_bytes;
-  expect(decoder, decoder.rows(pointers.data()), source);
+  expect(
+      decoder,
+      decoder.rows(direct ? image.rgb.data() : raw.data(), direct ? width * 3 : row_bytes, height),
+      source);
   if (direct) return image;
   const RowConverter convert(decoder);
   for (size_t y = 0; y < height; ++y)
-    convert(pointers[y], image.rgb.data() + y * width * 3, image.width);
+    convert(raw.data() + y * row_bytes, image.rgb.data() + y * width * 3, image.width);
   return image;
 }
 

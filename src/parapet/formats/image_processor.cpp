@@ -209,6 +209,9 @@ Image ImageProcessor::to_pixels(const Image& image) const {
     // transformers' integer rounding: int(size * long / short) in double.
     const auto scaled = static_cast<int64_t>(static_cast<double>(shortest_edge_ * longer) /
                                              static_cast<double>(shorter));
+    if (scaled > int64_t{1} << 30)
+      throw DataError("image of " + std::to_string(width) + " x " + std::to_string(height),
+                      "is too elongated to resize", "Crop it first.");
     std::tie(width, height) =
         width <= height ? std::pair(shortest_edge_, scaled) : std::pair(scaled, shortest_edge_);
   }
@@ -221,7 +224,7 @@ Image ImageProcessor::to_pixels(const Image& image) const {
   const int64_t left = start(width, crop_width_);
   const int64_t top = start(height, crop_height_);
   if (!resizes) return crop(image, left, top, crop_width_, crop_height_);
-  return crop(resize(image, width, height, filter_), left, top, crop_width_, crop_height_);
+  return resize_crop(image, width, height, filter_, left, top, crop_width_, crop_height_);
 }
 
 void ImageProcessor::normalise(const Image& pixels, float* chw) const {

@@ -12,6 +12,7 @@ namespace parapet {
 namespace {
 
 using resize_detail::kBits;
+using resize_detail::Plane;
 using resize_detail::Taps;
 
 double bilinear(double x) {
@@ -27,54 +28,68 @@ double bicubic(double x) {
   return 0.0;
 }
 
-// Which input samples each output sample mixes, and how.
-Taps make_taps(int64_t in, int64_t out, Resample filter) {
+struct Range {
+  int64_t first = 0;
+  int64_t count = 0;
+};
+
+// One axis of a resize: which input samples the wanted outputs read, and how they mix them.
+struct Axis {
+  Range input;
+  bool resampled = false;
+  Taps taps;  // positions relative to input.first
+};
+
+double weight_at(Resample filter, double x) {
+  return filter == Resample::kBicubic ? bicubic(x) : bilinear(x);
+}
+
+Axis plan(int64_t in, int64_t out, Resample filter, Range wanted) {
+  if (in == out) return {wanted, false, {}};
   const double scale = static_cast<double>(in) / static_cast<double>(out);
   const double stretch = std::max(scale, 1.0);
   const double support = (filter == Resample::kBicubic ? 2.0 : 1.0) * stretch;
   const double inverse = 1.0 / stretch;
-  Taps taps;
+  Axis axis{{}, true, {}};
+  Taps& taps = axis.taps;
   taps.per_output = static_cast<int64_t>(std::ceil(support)) * 2 + 1;
-  taps.first.resize(static_cast<size_t>(out));
-  taps.count.resize(static_cast<size_t>(out));
-  taps.weights.assign(static_cast<size_t>(out * taps.per_output), 0);
+  taps.weights.assign(static_cast<size_t>(wanted.count * taps.per_output), 0);
   std::vector<double> k(static_cast<size_t>(taps.per_output));
-  for (int64_t i = 0; i < out; ++i) {
-    const double centre = (static_cast<double>(i) + 0.5) * scale;
+  for (int64_t i = 0; i < wanted.count; ++i) {
+    const double centre = (static_cast<double>(wanted.first + i) + 0.5) * scale;
     const int64_t low = std::max<int64_t>(static_cast<int64_t>(centre - support + 0.5), 0);
     const int64_t high = std::min<int64_t>(static_cast<int64_t>(centre + support + 0.5), in);
     double sum = 0.0;
-    for (int64_t x = low; x < high; ++x) {
-      const double at = (static_cast<double>(x) - centre + 0.5) * inverse;
-      k[size_t(x - low)] = filter == Resample::kBicubic ? bicubic(at) : bilinear(at);
-      sum += k[size_t(x - low)];
-    }
-    taps.first[size_t(i)] = static_cast<int32_t>(low);
-    taps.count[size_t(i)] = static_cast<int32_t>(high - low);
+    for (int64_t x = low; x < high; ++x)
+      sum += k[size_t(x - low)] =
+          weight_at(filter, (static_cast<double>(x) - centre + 0.5) * inverse);
+    if (i == 0) axis.input.first = low;
+    axis.input.count = high - axis.input.first;
+    taps.first.push_back(low - axis.input.first);
+    taps.count.push_back(high - low);
     for (int64_t x = 0; x < high - low; ++x) {
       const double weight = sum != 0.0 ? k[size_t(x)] / sum : k[size_t(x)];
       taps.weights[size_t(i * taps.per_output + x)] =
           static_cast<int32_t>(std::trunc((weight < 0 ? -0.5 : 0.5) + weight * (1 << kBits)));
     }
   }
-  return taps;
+  return axis;
 }
 
-Image resize_nearest(const Image& image, int64_t width, int64_t height) {
-  Image out{width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3))};
-  // Positions are accumulated rather than multiplied, as in Pillow, to round alike.
-  const auto positions = [](int64_t in, int64_t count) {
-    const double step = static_cast<double>(in) / static_cast<double>(count);
-    std::vector<int64_t> at(static_cast<size_t>(count));
-    double position = step * 0.5;
-    for (int64_t& value : at) {
-      value = std::min(static_cast<int64_t>(position), in - 1);
-      position += step;
-    }
-    return at;
-  };
-  const std::vector<int64_t> columns = positions(image.width, width);
-  const std::vector<int64_t> rows = positions(image.height, height);
+// Positions are accumulated rather than multiplied, as in Pillow, to round alike.
+std::vector<int64_t> nearest_positions(int64_t in, int64_t out, Range wanted) {
+  const double step = static_cast<double>(in) / static_cast<double>(out);
+  std::vector<int64_t> at;
+  double position = step * 0.5;
+  for (int64_t i = 0; i < wanted.first + wanted.count; ++i, position += step)
+    if (i >= wanted.first) at.push_back(std::min(static_cast<int64_t>(position), in - 1));
+  return at;
+}
+
+Image pick_nearest(const Image& image, const std::vector<int64_t>& columns,
+                   const std::vector<int64_t>& rows) {
+  Image out{static_cast<int64_t>(columns.size()), static_cast<int64_t>(rows.size()), {}};
+  out.rgb.resize(static_cast<size_t>(out.width * out.height * 3));
   uint8_t* to = out.rgb.data();
   for (const int64_t y : rows) {
     const uint8_t* row = image.rgb.data() + y * image.width * 3;
@@ -92,35 +107,64 @@ bool down_first(const Image& image, int64_t width, int64_t height) {
   return height < image.height && 2 * (image.width - width) < image.height - height;
 }
 
-Image across(const Image& image, int64_t width, Resample filter) {
-  if (width == image.width) return image;
-  Image out{width, image.height, {}};
-  out.rgb.resize(static_cast<size_t>(out.width * out.height * 3));
-  resize_detail::pass_across(image.rgb.data(), image.width, image.height,
-                             make_taps(image.width, width, filter), width, out.rgb.data());
-  return out;
+Plane plane_of(const Image& image) {
+  return {image.rgb.data(), image.width * 3, image.width, image.height};
 }
 
-Image down(const Image& image, int64_t height, Resample filter) {
-  if (height == image.height) return image;
-  Image out{image.width, height, {}};
-  out.rgb.resize(static_cast<size_t>(out.width * out.height * 3));
-  resize_detail::pass_down(image.rgb.data(), image.width * 3,
-                           make_taps(image.height, height, filter), height, out.rgb.data());
-  return out;
+// The given outputs of resize(image, width, height, filter).
+Image resize_region(const Image& image, int64_t width, int64_t height, Resample filter,
+                    Range columns, Range rows) {
+  if (filter == Resample::kNearest)
+    return pick_nearest(image, nearest_positions(image.width, width, columns),
+                        nearest_positions(image.height, height, rows));
+  const Axis x = plan(image.width, width, filter, columns);
+  const Axis y = plan(image.height, height, filter, rows);
+  if (!x.resampled && !y.resampled)
+    return crop(image, columns.first, rows.first, columns.count, rows.count);
+  Plane plane = plane_of(image);
+  plane.data += y.input.first * plane.stride + x.input.first * 3;
+  plane.width = x.input.count;
+  plane.height = y.input.count;
+  Image first;
+  if (down_first(image, width, height)) {
+    if (y.resampled) plane = plane_of(first = resize_detail::pass_down(plane, y.taps));
+    return x.resampled ? resize_detail::pass_across(plane, x.taps) : first;
+  }
+  if (x.resampled) plane = plane_of(first = resize_detail::pass_across(plane, x.taps));
+  return y.resampled ? resize_detail::pass_down(plane, y.taps) : first;
+}
+
+void check_sizes(const Image& image, int64_t width, int64_t height, int64_t crop_width,
+                 int64_t crop_height) {
+  constexpr int64_t kMaxSide = int64_t{1} << 30;
+  if (image.width <= 0 || image.height <= 0) throw UsageError("resize: the image has no pixels");
+  if (width <= 0 || height <= 0 || width > kMaxSide || height > kMaxSide || crop_width <= 0 ||
+      crop_height <= 0 || crop_width > kMaxSide / crop_height)
+    throw UsageError("resize: an image of " + std::to_string(image.width) + " x " +
+                     std::to_string(image.height) + " cannot become " + std::to_string(width) +
+                     " x " + std::to_string(height) + ", cropped to " + std::to_string(crop_width) +
+                     " x " + std::to_string(crop_height));
 }
 
 }  // namespace
 
 Image resize(const Image& image, int64_t width, int64_t height, Resample filter) {
-  if (width <= 0 || height <= 0 || width > (int64_t{1} << 30) / height)
-    throw UsageError("resize: " + std::to_string(width) + " x " + std::to_string(height) +
-                     " is not a size");
-  if (image.width <= 0 || image.height <= 0) throw UsageError("resize: the image has no pixels");
+  check_sizes(image, width, height, width, height);
   if (width == image.width && height == image.height) return image;
-  if (filter == Resample::kNearest) return resize_nearest(image, width, height);
-  if (down_first(image, width, height)) return across(down(image, height, filter), width, filter);
-  return down(across(image, width, filter), height, filter);
+  return resize_region(image, width, height, filter, {0, width}, {0, height});
+}
+
+Image resize_crop(const Image& image, int64_t width, int64_t height, Resample filter, int64_t left,
+                  int64_t top, int64_t crop_width, int64_t crop_height) {
+  check_sizes(image, width, height, crop_width, crop_height);
+  const int64_t x = std::max<int64_t>(left, 0);
+  const int64_t y = std::max<int64_t>(top, 0);
+  const Range columns{x, std::min(left + crop_width, width) - x};
+  const Range rows{y, std::min(top + crop_height, height) - y};
+  if (columns.count <= 0 || rows.count <= 0) return crop(Image{}, 0, 0, crop_width, crop_height);
+  Image inner = resize_region(image, width, height, filter, columns, rows);
+  if (inner.width == crop_width && inner.height == crop_height) return inner;
+  return crop(inner, left - x, top - y, crop_width, crop_height);
 }
 
 Image resize_bicubic(const Image& image, int64_t width, int64_t height) {

@@ -47,11 +47,12 @@ inline void transpose(Bytes (&rows)[16]) {
 
 // [rows][bytes] to [bytes][kLanes], so that neighbouring lanes are rows and every tap is one
 // multiply-add across them. Lanes beyond `rows` repeat the last row.
-PARAPET_VECTOR void interleave(const uint8_t* in, int64_t bytes, int64_t rows, uint8_t* out) {
+PARAPET_VECTOR void interleave(const uint8_t* in, int64_t stride, int64_t bytes, int64_t rows,
+                               uint8_t* out) {
   const int64_t whole = bytes / 16 * 16;
   for (int64_t r0 = 0; r0 < kLanes; r0 += 16) {
     const uint8_t* from[16];
-    for (int64_t r = 0; r < 16; ++r) from[r] = in + std::min(r0 + r, rows - 1) * bytes;
+    for (int64_t r = 0; r < 16; ++r) from[r] = in + std::min(r0 + r, rows - 1) * stride;
     for (int64_t x = 0; x < whole; x += 16) {
       Bytes block[16];
       for (int64_t r = 0; r < 16; ++r) block[r] = load(from[r] + x);
@@ -83,7 +84,7 @@ PARAPET_VECTOR void mix_lanes(const uint8_t* in, const Taps& taps, int64_t out_w
                               uint8_t* out) {
   for (int64_t i = 0; i < out_width; ++i) {
     const int32_t* weights = taps.weights.data() + i * taps.per_output;
-    const uint8_t* from = in + int64_t{taps.first[size_t(i)]} * 3 * kLanes;
+    const uint8_t* from = in + taps.first[size_t(i)] * 3 * kLanes;
     const int64_t count = taps.count[size_t(i)];
     for (int64_t c = 0; c < 3; ++c) {
       int32_t sum[kLanes];
@@ -118,25 +119,28 @@ PARAPET_VECTOR void mix_rows(const uint8_t* in, int64_t stride, const int32_t* w
 
 }  // namespace
 
-void pass_across(const uint8_t* in, int64_t in_width, int64_t rows, const Taps& taps,
-                 int64_t out_width, uint8_t* out) {
-  std::vector<uint8_t> lanes_in(static_cast<size_t>(in_width * 3 * kLanes));
-  std::vector<uint8_t> lanes_out(static_cast<size_t>(out_width * 3 * kLanes));
-  for (int64_t y = 0; y < rows; y += kLanes) {
-    const int64_t count = std::min(kLanes, rows - y);
-    interleave(in + y * in_width * 3, in_width * 3, count, lanes_in.data());
-    mix_lanes(lanes_in.data(), taps, out_width, lanes_out.data());
-    deinterleave(lanes_out.data(), out_width * 3, count, out + y * out_width * 3);
+Image pass_across(const Plane& in, const Taps& taps) {
+  Image out{static_cast<int64_t>(taps.first.size()), in.height, {}};
+  out.rgb.resize(static_cast<size_t>(out.width * out.height * 3));
+  std::vector<uint8_t> lanes_in(static_cast<size_t>(in.width * 3 * kLanes));
+  std::vector<uint8_t> lanes_out(static_cast<size_t>(out.width * 3 * kLanes));
+  for (int64_t y = 0; y < in.height; y += kLanes) {
+    const int64_t count = std::min(kLanes, in.height - y);
+    interleave(in.data + y * in.stride, in.stride, in.width * 3, count, lanes_in.data());
+    mix_lanes(lanes_in.data(), taps, out.width, lanes_out.data());
+    deinterleave(lanes_out.data(), out.width * 3, count, out.rgb.data() + y * out.width * 3);
   }
+  return out;
 }
 
-void pass_down(const uint8_t* in, int64_t row_bytes, const Taps& taps, int64_t out_rows,
-               uint8_t* out) {
-  for (int64_t y = 0; y < out_rows; ++y) {
-    const uint8_t* from = in + int64_t{taps.first[size_t(y)]} * row_bytes;
-    mix_rows(from, row_bytes, taps.weights.data() + y * taps.per_output, taps.count[size_t(y)],
-             row_bytes, out + y * row_bytes);
-  }
+Image pass_down(const Plane& in, const Taps& taps) {
+  Image out{in.width, static_cast<int64_t>(taps.first.size()), {}};
+  out.rgb.resize(static_cast<size_t>(out.width * out.height * 3));
+  for (int64_t y = 0; y < out.height; ++y)
+    mix_rows(in.data + taps.first[size_t(y)] * in.stride, in.stride,
+             taps.weights.data() + y * taps.per_output, taps.count[size_t(y)], in.width * 3,
+             out.rgb.data() + y * out.width * 3);
+  return out;
 }
 
 }  // namespace parapet::resize_detail
