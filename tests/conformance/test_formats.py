@@ -24,7 +24,7 @@ def formats_program():
 def written(tmp_path_factory):
     out = tmp_path_factory.mktemp("formats") / "model.safetensors"
     subprocess.run(
-        [formats_program(), "--gtest_filter=Safetensors.WritesFileForPython"],
+        [formats_program(), "--gtest_filter=*ForPython"],
         env=os.environ | {"PARAPET_CONFORMANCE_OUT": str(out)},
         check=True,
         cwd=ROOT,
@@ -46,3 +46,11 @@ def test_transformers_accepts_the_file(written):
     from transformers.modeling_utils import load_state_dict
 
     assert load_state_dict(str(written))["float32"].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_webdataset_reads_the_shard(written):
+    webdataset = pytest.importorskip("webdataset")
+    samples = list(webdataset.WebDataset(f"{written}.tar", shardshuffle=False))
+    assert [s["__key__"] for s in samples] == ["000001", "grüße", "d" * 150 + "/000003"]
+    assert samples[0]["txt"] == b"one" and samples[0]["cls"] == b"1"
+    assert [s["txt"] for s in samples[1:]] == [b"two", b"three"]

@@ -1,6 +1,7 @@
 #include "parapet/formats/tar.h"
 
 #include <gtest/gtest.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 
 #include <csignal>
@@ -54,6 +55,18 @@ TEST(Tar, RoundTripsEveryCompression) {
               read_location((folder / "1-x.tar.gz").string() + "#a", 9);
             }).find("compressed"),
             std::string::npos);
+}
+
+// Read back by Python in tests/conformance/test_formats.py.
+TEST(Tar, WritesShardForPython) {
+  const char* out = getenv("PARAPET_CONFORMANCE_OUT");
+  if (out == nullptr) GTEST_SKIP() << "run by tests/conformance/test_formats.py";
+  TarWriter writer(std::string(out) + ".tar");
+  writer.add("000001.txt", "one");
+  writer.add("000001.cls", "1");
+  writer.add("gr\xc3\xbc\xc3\x9f\x65.txt", "two");
+  writer.add(std::string(150, 'd') + "/000003.txt", "three");
+  writer.finish();
 }
 
 TEST(Tar, UnfinishedWriterLeavesNothing) {
