@@ -131,6 +131,7 @@ void merge_contiguous(std::vector<Span>& spans) {
 
 void find_spans(const Finder& finder, std::string_view text, std::vector<Span>& spans) {
   spans.clear();
+  if (text.empty()) return;
   size_t covered = 0, from = 0, start = 0, end = 0;
   bool matched = false;
   size_t last_end = 0;

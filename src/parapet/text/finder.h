@@ -24,7 +24,8 @@ struct Span {
   bool match;
 };
 
-// Matches and gaps in order; they cover the text. An empty match right after a match is skipped.
+// Matches and gaps in order; they cover the text. An empty match right after a match is skipped;
+// an empty text has no matches.
 void find_spans(const Finder& finder, std::string_view text, std::vector<Span>& spans);
 
 std::unique_ptr<Finder> regex_finder(std::string_view pattern, std::string_view source);

@@ -27,7 +27,11 @@ constexpr const char* kSpace =
     R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 constexpr const char* kHex = "0-9a-fA-F";
 
-std::string word_body() { return class_body(R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})", kWordAdded); }
+// Outside a character class, Oniguruma's `\w` takes the superscripts and fractions of Latin-1 too.
+std::string word_body(bool in_class) {
+  const char* base = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+  return class_body(base, kWordAdded) + (in_class ? "" : R"(\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})");
+}
 
 class Translator {
  public:
@@ -113,9 +117,9 @@ class Translator {
       case 'S':
         return in_class_ ? void(out_ += "\\S") : shorthand(kSpace, true);
       case 'w':
-        return shorthand(word_body(), false);
+        return shorthand(word_body(in_class_), false);
       case 'W':
-        return in_class_ ? void(out_ += "\\W") : shorthand(word_body(), true);
+        return in_class_ ? void(out_ += "\\W") : shorthand(word_body(in_class_), true);
       case 'h':
         return shorthand(kHex, false);
       case 'H':
