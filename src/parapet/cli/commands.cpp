@@ -13,12 +13,14 @@ CommandEntry tokenize_command();  // tokenize.cpp
 
 CommandEntry world_build_command();  // world.cpp
 
+CommandEntry data_import_command();  // data_import.cpp
+
+CommandEntry harden_safe_clip_command();  // harden_safe_clip.cpp
+
 std::vector<CommandEntry> all_commands() {
   return {
-      tokenize_command(),
-      embed_command(),
-      world_build_command(),
-      train_clip_command(),
+      tokenize_command(),    embed_command(),      world_build_command(),
+      data_import_command(), train_clip_command(), harden_safe_clip_command(),
       export_command(),
   };
 }

@@ -20,8 +20,8 @@ const json& array_field(const json& object, const char* field, const std::string
 
 std::string with_article(const std::string& name) {
   const bool plural = name.size() > 1 && name.back() == 's' && name[name.size() - 2] != 's';
-  const bool known_singular = name == "thumbs down" || name.find(" and ") != std::string::npos;
-  if (plural && !known_singular) return name;
+  // "a skull and crossbones" is one thing.
+  if (plural && name.find(" and ") == std::string::npos) return name;
   const bool vowel = std::string_view("aeiouAEIOU").find(name[0]) != std::string_view::npos;
   return (vowel ? "an " : "a ") + name;
 }
