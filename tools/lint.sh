@@ -17,6 +17,7 @@ format_check() {
 }
 check "ladder of rooms" python3 tools/check_ladder.py
 check clang-format format_check
+check "docs/commands.md" python3 tools/gen_commands.py --check
 check clang-tidy python3 tools/run_tidy.py --jobs "${1:-2}"
 if [ ${#failed[@]} -gt 0 ]; then
   echo "lint: FAILED: ${failed[*]}" >&2
