@@ -53,37 +53,51 @@ def cut(config, layers):
             for key, value in config.items()}
 
 
+# Random values by the million are slow to draw: weights are cut from this stretch, whose prime
+# length keeps rows of any width different.
+_POOL = torch.randn(1_000_003, generator=torch.Generator().manual_seed(1))
+
+
+def noise(shape, deviation, start):
+    count = torch.Size(shape).numel()
+    start = start * 7919 % len(_POOL)
+    values = torch.cat([_POOL[start:], _POOL[:start]])
+    return values.repeat(count // len(_POOL) + 1)[:count].view(shape) * deviation
+
+
 def enliven(model, seed):
-    """Gives norms, biases and embeddings values that make a swapped or forgotten one show."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def noise(tensor, deviation):
-        return torch.randn(tensor.shape, generator=generator) * deviation
-
+    """Weights that make a swapped or forgotten one show: norms and biases have them too."""
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for i, (name, parameter) in enumerate(model.named_parameters()):
+            start = seed * 1000 + i
             if "norm" in name and name.endswith("weight"):
-                parameter.copy_(1 + noise(parameter, 0.2))
+                parameter.copy_(1 + noise(parameter.shape, 0.2, start))
             elif name.endswith("bias"):
-                parameter.copy_(noise(parameter, 0.1))
+                parameter.copy_(noise(parameter.shape, 0.1, start))
             elif "logit_scale" in name:
                 parameter.fill_(3.0)
-            elif "embedding" in name:
-                parameter.mul_(3)
+            elif "token_embedding" in name or "position_embedding" in name:
+                parameter.copy_(noise(parameter.shape, 0.06, start))
             else:
-                parameter.mul_(1.5)
+                fan_in = parameter[0].numel() if parameter.dim() > 1 else parameter.numel()
+                parameter.copy_(noise(parameter.shape, fan_in ** -0.5, start))
     return model.eval()
 
 
 def make(cls, config, seed=0):
-    torch.manual_seed(seed)
     if cls is CLIPModel:
         built = CLIPConfig(**config)
     elif cls in (CLIPTextModel, CLIPTextModelWithProjection):
         built = CLIPTextConfig(**config["text_config"])
     else:
         built = CLIPVisionConfig(**config["vision_config"])
-    return enliven(cls(built), seed + 1)
+    with torch.device("meta"):  # the class's own initialisation would cost seconds
+        model = cls(built)
+    model.to_empty(device="cpu")
+    for module in model.modules():
+        if hasattr(module, "position_ids"):
+            module.position_ids = torch.arange(module.position_ids.shape[-1])[None]
+    return enliven(model, seed + 1)
 
 
 def make_inputs(config, batch=2, seed=5):

@@ -119,6 +119,8 @@ int run(const Flags& flags) {
     nn::save_lora(model.linears(), options, flags.get("save-adapter"), flags.get("model"));
   }
   if (flags.has("merge")) nn::merge_lora(model.linears());
+  if (flags.has("merge-unmerge"))
+    nn::unmerge_lora(model.linears(), nn::merge_lora_reversibly(model.linears()));
   if (flags.has("save")) model.save(flags.get("save"), flags.get("model"));
   if (!flags.has("out")) return 0;
 

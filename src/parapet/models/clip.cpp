@@ -106,6 +106,16 @@ at::Tensor ClipTextTower::embed(const at::Tensor& ids, at::ScalarType dtype) con
   if (ids.size(1) > config_.max_position_embeddings)
     throw DataError("text", "has " + std::to_string(ids.size(1)) + " tokens, the model takes " +
                                 std::to_string(config_.max_position_embeddings));
+  // On a GPU the look would cost a wait for the device.
+  if (ids.device().is_cpu() && ids.numel() > 0) {
+    const auto [low, high] = at::aminmax(ids);
+    const int64_t bad = low.item<int64_t>() < 0 ? low.item<int64_t>() : high.item<int64_t>();
+    if (bad < 0 || bad >= config_.vocab_size)
+      throw DataError("text",
+                      "token id " + std::to_string(bad) + " is outside the model's " +
+                          std::to_string(config_.vocab_size) + " embeddings",
+                      "Check that tokenizer and model belong together.");
+  }
   return token_embedding_.forward(ids, dtype) + position_embedding_.rows(ids.size(1), dtype);
 }
 
@@ -161,11 +171,11 @@ ClipVisionTower::ClipVisionTower(const ClipVisionConfig& config)
 }
 
 at::Tensor ClipVisionTower::embed(const at::Tensor& pixels) const {
-  const int64_t n = pixels.size(0), p = config_.patch_size;
-  if (pixels.dim() != 4 || pixels.size(2) != config_.image_size ||
+  if (pixels.dim() != 4 || pixels.size(1) != 3 || pixels.size(2) != config_.image_size ||
       pixels.size(3) != config_.image_size)
     throw DataError("pixels", "must be [n, 3, " + std::to_string(config_.image_size) + ", " +
                                   std::to_string(config_.image_size) + "]");
+  const int64_t n = pixels.size(0), p = config_.patch_size;
   // Pixels beyond the last whole patch are unused, as in a strided convolution.
   const int64_t grid = config_.image_size / p;
   at::Tensor patches = pixels.slice(2, 0, grid * p).slice(3, 0, grid * p);
@@ -232,14 +242,20 @@ ClipModel::ClipModel(const ClipConfig& config) : config_(config) {
   }
 }
 
-at::Tensor ClipModel::encode_text(const at::Tensor& ids) const {
-  const at::Tensor pooled = text_model_.pooled(ids, compute_);
+at::Tensor ClipModel::project_text(const at::Tensor& pooled) const {
   return text_projection_.out_features() > 0 ? text_projection_.forward(pooled) : pooled;
 }
 
-at::Tensor ClipModel::encode_image(const at::Tensor& pixels) const {
-  const at::Tensor pooled = vision_model_.pooled(as_type(pixels, compute_));
+at::Tensor ClipModel::project_image(const at::Tensor& pooled) const {
   return visual_projection_.out_features() > 0 ? visual_projection_.forward(pooled) : pooled;
+}
+
+at::Tensor ClipModel::encode_text(const at::Tensor& ids) const {
+  return project_text(text_model_.pooled(ids, compute_));
+}
+
+at::Tensor ClipModel::encode_image(const at::Tensor& pixels) const {
+  return project_image(vision_model_.pooled(as_type(pixels, compute_)));
 }
 
 void ClipModel::set_training(bool training) {

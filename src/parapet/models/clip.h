@@ -99,7 +99,8 @@ class ClipModel {
   ClipModel(ClipModel&&) = default;
   ClipModel& operator=(ClipModel&&) = default;
 
-  // A Hugging Face folder of any of the five classes. `dtype` is the type weights are kept in.
+  // A Hugging Face folder of any of the five classes. `dtype` is the type weights are kept in
+  // (Undefined = as stored); the logit scale is float32 unless kept as stored.
   static ClipModel load(const std::filesystem::path& folder, at::Device device = at::kCPU,
                         at::ScalarType dtype = at::kFloat);
   // Initialised as `transformers` does (factor 1.0), from our own seeded stream.
@@ -109,9 +110,16 @@ class ClipModel {
   // Not normalised, [n, projection_dim] (or the pooled width without a projection), in `compute`.
   at::Tensor encode_text(const at::Tensor& ids) const;
   at::Tensor encode_image(const at::Tensor& pixels) const;
+  // From pooled states to the shared space.
+  at::Tensor project_text(const at::Tensor& pooled) const;
+  at::Tensor project_image(const at::Tensor& pooled) const;
   const ClipTextTower& text_model() const { return text_model_; }
   const ClipVisionTower& vision_model() const { return vision_model_; }
   nn::Parameter& logit_scale() { return logit_scale_; }
+  // Whether a single tower's names lack "text_model." / "vision_model." (transformers 5 style).
+  bool bare_names() const { return bare_names_; }
+  // As `dtype` of config.json says it: "float32", "bfloat16", "float16", "float64".
+  std::string weight_type_name();
   // The type activations are computed in; weights of another type are converted per call.
   void set_compute(at::ScalarType type) { compute_ = type; }
   at::ScalarType compute() const { return compute_; }

@@ -32,6 +32,8 @@ void read_tower(const json& object, Tower& tower, const std::string& source) {
       bounded(object, "num_attention_heads", tower.num_attention_heads, 1, 256, source);
   tower.projection_dim = bounded(object, "projection_dim", tower.projection_dim, 1, 16384, source);
   tower.layer_norm_eps = json_field_or<double>(object, "layer_norm_eps", 1e-5, source);
+  if (!(tower.layer_norm_eps >= 0 && tower.layer_norm_eps < 1))
+    throw DataError(source, "field 'layer_norm_eps' must be in [0, 1)");
   tower.hidden_act = nn::activation_from_name(
       json_field_or<std::string>(object, "hidden_act", "quick_gelu", source), source);
   if (tower.hidden_size % tower.num_attention_heads != 0)
@@ -75,6 +77,11 @@ ClipKind read_kind(const json& object, const std::string& source) {
   if (architecture == "CLIPTextModel") return ClipKind::kText;
   if (architecture == "CLIPVisionModelWithProjection") return ClipKind::kVisionWithProjection;
   if (architecture == "CLIPVisionModel") return ClipKind::kVision;
+  if (architecture == "CLIPForImageClassification")
+    throw DataError(source,
+                    "field 'architectures' is CLIPForImageClassification, which has no "
+                    "embeddings",
+                    "Give a CLIPModel or one of its towers.");
   if (type == "clip_text_model") return ClipKind::kText;
   if (type == "clip_vision_model") return ClipKind::kVision;
   if (type == "clip") return ClipKind::kFull;
@@ -120,18 +127,23 @@ json vision_json(const ClipVisionConfig& vision) {
 
 ClipConfig ClipConfig::load(const std::filesystem::path& model_dir) {
   const auto file = model_dir / "config.json";
-  const std::string source = file.string();
-  const json object = load_json(file);
+  return parse(load_json(file), file.string());
+}
+
+ClipConfig ClipConfig::parse(const json& object, const std::string& source) {
   if (!object.is_object()) throw DataError(source, "must be a JSON object");
   ClipConfig config;
   config.kind = read_kind(object, source);
-  // Old files keep the two halves under *_config_dict as well; *_config is what counts.
-  auto part = [&](const char* name) -> json {
-    const auto it = object.find(name);
-    if (it == object.end() || it->is_null()) return json::object();
-    if (!it->is_object())
-      throw DataError(source, std::string("field '") + name + "' must be an object");
-    return *it;
+  // Old files hold text_config_dict and vision_config_dict as well: in `transformers` these win,
+  // with defaults for what they leave out.
+  auto part = [&](const std::string& name) -> json {
+    for (const std::string& field : {name + "_dict", name}) {
+      const auto it = object.find(field);
+      if (it == object.end() || it->is_null()) continue;
+      if (!it->is_object()) throw DataError(source, "field '" + field + "' must be an object");
+      return *it;
+    }
+    return json::object();
   };
   if (config.kind == ClipKind::kFull) {
     config.text = read_text(part("text_config"), source + ": text_config");

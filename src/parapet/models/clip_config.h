@@ -58,6 +58,8 @@ struct ClipConfig {
   // Reads config.json; DataError names file and field for wrong types, sizes that do not divide,
   // and values beyond any published model (caps before allocation).
   static ClipConfig load(const std::filesystem::path& model_dir);
+  // The same from the file's contents; `source` names it in errors.
+  static ClipConfig parse(const nlohmann::json& object, const std::string& source);
   nlohmann::json to_json() const;
 };
 

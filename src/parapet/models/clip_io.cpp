@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "parapet/core/error.h"
 #include "parapet/core/json.h"
@@ -38,8 +39,9 @@ ClipModel ClipModel::load(const fs::path& folder, at::Device device, at::ScalarT
   options.dtype = dtype;
   options.ignore = ends_with_position_ids;
   nn::load_parameters(model.parameters(), archive, options);
-  if (model.logit_scale_.value.defined())
-    model.logit_scale_.value = model.logit_scale_.value.to(at::kFloat);
+  // bfloat16 would round 4.6052 to 4.59.
+  if (single || dtype == at::ScalarType::Undefined) return model;
+  model.logit_scale_.value = nn::to_tensor(*archive.find("logit_scale")).to(device, at::kFloat);
   return model;
 }
 
@@ -84,6 +86,20 @@ ClipModel ClipModel::random(const ClipConfig& config, uint64_t seed) {
   return model;
 }
 
+std::string ClipModel::weight_type_name() {
+  const nn::NamedTensors tensors = nn::named_parameters(parameters());
+  switch (tensors.back().second.scalar_type()) {  // never the logit scale, which stays float32
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kHalf:
+      return "float16";
+    case at::kDouble:
+      return "float64";
+    default:
+      return "float32";
+  }
+}
+
 void ClipModel::save(const fs::path& folder, const fs::path& from) {
   visit_linears([](const std::string& path, nn::Linear& linear) {
     if (linear.lora)
@@ -91,7 +107,9 @@ void ClipModel::save(const fs::path& folder, const fs::path& from) {
   });
   fs::create_directories(folder);
   nn::save_tensors(folder / "model.safetensors", nn::named_parameters(parameters()));
-  save_json(folder / "config.json", config_.to_json());
+  nlohmann::json config = config_.to_json();
+  config["dtype"] = weight_type_name();
+  save_json(folder / "config.json", config);
   if (!from.empty()) copy_model_assets(from, folder);
 }
 

@@ -2,14 +2,14 @@
 
 #include <ATen/ATen.h>
 
-#include <set>
-
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/strings.h"
 
 namespace parapet::nn {
 namespace {
+
+constexpr size_t kShownProblems = 12;
 
 at::ScalarType scalar_type(DType dtype) {
   switch (dtype) {
@@ -71,11 +71,10 @@ std::string shape_text(at::IntArrayRef shape) {
 }
 
 void throw_listing(const std::string& source, const std::vector<std::string>& problems) {
-  constexpr size_t kShown = 12;
-  std::vector<std::string> shown(problems.begin(),
-                                 problems.begin() + std::min(problems.size(), kShown));
-  if (problems.size() > kShown)
-    shown.push_back("... and " + std::to_string(problems.size() - kShown) + " more");
+  const size_t count = std::min(problems.size(), kShownProblems);
+  std::vector<std::string> shown(problems.begin(), problems.begin() + static_cast<long>(count));
+  if (problems.size() > count)
+    shown.push_back("... and " + std::to_string(problems.size() - count) + " more");
   throw DataError(source, "does not fit the model of its config.json:\n  " + join(shown, "\n  "));
 }
 
@@ -103,39 +102,45 @@ TensorView to_view(const at::Tensor& tensor) {
   return view;
 }
 
-void load_parameters(const ParameterWalk& walk, const TensorArchive& archive,
-                     const LoadOptions& options) {
-  std::vector<std::string> problems, archive_names;
-  std::set<std::string> unused;
-  for (const auto& [name, view] : archive.tensors()) {
-    archive_names.push_back(name);
-    if (!options.ignore || !options.ignore(name)) unused.insert(name);
-  }
+void adopt_parameters(const ParameterWalk& walk, std::map<std::string, at::Tensor> tensors,
+                      const std::string& source, const LoadOptions& options) {
+  std::vector<std::string> problems, given;
+  for (const auto& [name, tensor] : tensors) given.push_back(name);
   walk([&](const std::string& name, Parameter& parameter) {
     const std::string stored = options.rename ? options.rename(name) : name;
-    const TensorView* view = archive.find(stored);
-    if (view == nullptr) {
-      const std::string hint = closest_name(stored, archive_names);
+    const auto it = tensors.find(stored);
+    if (it == tensors.end()) {
+      // Hints cost an edit distance to every name: only for the problems that are shown.
+      const std::string hint =
+          problems.size() < kShownProblems ? closest_name(stored, given) : std::string();
       problems.push_back("missing '" + stored + "' " + shape_text(parameter.shape) +
                          (hint.empty() ? "" : ", the closest name is '" + hint + "'"));
       return;
     }
-    unused.erase(stored);
-    if (view->shape != parameter.shape) {
-      problems.push_back("'" + stored + "' has shape " + shape_text(view->shape) + ", expected " +
-                         shape_text(parameter.shape));
-      return;
-    }
-    if (view->dtype != DType::kF32 && view->dtype != DType::kBF16 && view->dtype != DType::kF16 &&
-        view->dtype != DType::kF64) {
-      problems.push_back("'" + stored + "' has type " + std::string(dtype_name(view->dtype)) +
+    const at::Tensor tensor = std::move(it->second);
+    tensors.erase(it);
+    if (tensor.sizes().vec() != parameter.shape)
+      problems.push_back("'" + stored + "' has shape " + shape_text(tensor.sizes()) +
+                         ", expected " + shape_text(parameter.shape));
+    else if (!tensor.is_floating_point())
+      problems.push_back("'" + stored + "' has type " +
+                         std::string(dtype_name(file_dtype(tensor.scalar_type()))) +
                          ", expected a floating type");
-      return;
-    }
-    parameter.value = to_tensor(*view).to(options.device, options.dtype);
+    else
+      parameter.value = tensor.to(options.device, options.dtype == at::ScalarType::Undefined
+                                                      ? tensor.scalar_type()
+                                                      : options.dtype);
   });
-  for (const auto& name : unused) problems.push_back("unexpected '" + name + "'");
-  if (!problems.empty()) throw_listing(archive.path().string(), problems);
+  for (const auto& [name, tensor] : tensors)
+    if (!options.ignore || !options.ignore(name)) problems.push_back("unexpected '" + name + "'");
+  if (!problems.empty()) throw_listing(source, problems);
+}
+
+void load_parameters(const ParameterWalk& walk, const TensorArchive& archive,
+                     const LoadOptions& options) {
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, view] : archive.tensors()) tensors.emplace(name, to_tensor(view));
+  adopt_parameters(walk, std::move(tensors), archive.path().string(), options);
 }
 
 void save_tensors(const std::filesystem::path& file, const NamedTensors& tensors,

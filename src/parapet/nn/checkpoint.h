@@ -22,7 +22,7 @@ TensorView to_view(const at::Tensor& tensor);
 
 struct LoadOptions {
   at::Device device = at::kCPU;
-  at::ScalarType dtype = at::kFloat;  // floating tensors are converted
+  at::ScalarType dtype = at::kFloat;  // converted to; Undefined = each as stored
   // Names in the archive to leave alone (buffers such as position_ids of old checkpoints).
   std::function<bool(const std::string&)> ignore;
   // Model name -> archive name; identity when empty.
@@ -31,8 +31,11 @@ struct LoadOptions {
 
 using ParameterWalk = std::function<void(const ParameterVisitor&)>;
 
-// Fills every parameter. DataError lists all missing, unexpected and mis-shaped tensors together,
-// with the closest name for each missing one.
+// Fills every parameter from named tensors, whose file `source` names. DataError lists all missing,
+// unexpected and mis-shaped tensors together, with the closest name for each missing one.
+void adopt_parameters(const ParameterWalk& walk, std::map<std::string, at::Tensor> tensors,
+                      const std::string& source, const LoadOptions& options);
+// The same from a file or folder.
 void load_parameters(const ParameterWalk& walk, const TensorArchive& archive,
                      const LoadOptions& options);
 

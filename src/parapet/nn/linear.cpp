@@ -23,11 +23,15 @@ at::Tensor merged(const at::Tensor& weight, const at::Tensor& a, const at::Tenso
   return at::addmm(as_type(weight, at::kFloat), b, a, 1.0, scale);
 }
 
+// Function::apply takes an absent bias only as an empty optional.
+using MaybeBias = std::optional<Variable>;
+MaybeBias maybe(const at::Tensor& bias) { return bias.defined() ? MaybeBias(bias) : MaybeBias(); }
+
 // Frozen base, trainable adapter, float32 compute. Only x is kept for backward.
 class LoraLinear : public torch::autograd::Function<LoraLinear> {
  public:
   static Variable forward(AutogradContext* context, const Variable& x, const Variable& weight,
-                          const Variable& bias, const Variable& a, const Variable& b,
+                          const MaybeBias& bias, const Variable& a, const Variable& b,
                           double scale) {
     context->save_for_backward({x, weight, a, b});
     context->saved_data["scale"] = scale;
@@ -56,7 +60,7 @@ class LoraLinear : public torch::autograd::Function<LoraLinear> {
 class FrozenLinear : public torch::autograd::Function<FrozenLinear> {
  public:
   static Variable forward(AutogradContext* context, const Variable& x, const Variable& weight,
-                          const Variable& bias) {
+                          const MaybeBias& bias) {
     context->save_for_backward({weight});
     return at::linear(x, as_type(weight, x.scalar_type()), bias);
   }
@@ -86,17 +90,17 @@ at::Tensor Linear::forward(const at::Tensor& x) const {
   const bool adapted = lora != nullptr && !LoraOff::active();
   if (!adapted) {
     if (!trains_base && weight.scalar_type() != x.scalar_type())
-      return FrozenLinear::apply(x, weight, bias);
+      return FrozenLinear::apply(x, weight, maybe(bias));
     return at::linear(x, as_type(weight, x.scalar_type()), bias);
   }
   const bool drops = training && lora->dropout > 0;
   if (!drops && !trains_base && x.scalar_type() == at::kFloat)
-    return LoraLinear::apply(x, weight, bias, lora->a, lora->b, lora->scale);
+    return LoraLinear::apply(x, weight, maybe(bias), lora->a, lora->b, lora->scale);
   // The general form: bfloat16 (where W + BA would round the small update away), dropout, or a
   // trainable base.
   const at::Tensor base = trains_base || weight.scalar_type() == x.scalar_type()
                               ? at::linear(x, as_type(weight, x.scalar_type()), bias)
-                              : FrozenLinear::apply(x, weight, bias);
+                              : FrozenLinear::apply(x, weight, maybe(bias));
   const at::Tensor input = as_type(drops ? at::dropout(x, lora->dropout, true) : x, at::kFloat);
   const at::Tensor update = at::linear(at::linear(input, lora->a), lora->b);
   return base + as_type(update.mul(lora->scale), x.scalar_type());

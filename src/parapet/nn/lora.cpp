@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <utility>
 
 #include "parapet/core/error.h"
 #include "parapet/core/random.h"
@@ -28,6 +29,15 @@ at::Tensor initial_a(int64_t r, int64_t in, Random& random) {
   for (int64_t i = 0; i < r * in; ++i)
     data[i] = static_cast<float>((random.uniform() * 2 - 1) * bound);
   return a;
+}
+
+// W + scale B A, in W's type and checkpoint shape.
+at::Tensor merged_weight(Linear& linear) {
+  at::NoGradGuard no_grad;
+  const Parameter& weight = linear.weight();
+  const LoraAdapter& lora = *linear.lora;
+  const at::Tensor sum = at::addmm(linear.matrix().to(at::kFloat), lora.b, lora.a, 1.0, lora.scale);
+  return sum.to(weight.value.scalar_type()).view(weight.shape);
 }
 
 }  // namespace
@@ -93,15 +103,34 @@ NamedTensors lora_parameters(const LinearWalk& walk) {
 }
 
 void merge_lora(const LinearWalk& walk) {
-  at::NoGradGuard no_grad;
   walk([&](const std::string&, Linear& linear) {
     if (!linear.lora) return;
-    Parameter& weight = linear.weight();
-    const at::Tensor base = linear.matrix().to(at::kFloat);
-    const at::Tensor sum = at::addmm(base, linear.lora->b, linear.lora->a, 1.0, linear.lora->scale);
-    weight.value = sum.to(weight.value.scalar_type()).view(weight.shape);
+    linear.weight().value = merged_weight(linear);
     linear.lora.reset();
   });
+}
+
+std::vector<MergedLora> merge_lora_reversibly(const LinearWalk& walk) {
+  std::vector<MergedLora> merged;
+  walk([&](const std::string& path, Linear& linear) {
+    if (!linear.lora) return;
+    at::Tensor sum = merged_weight(linear);
+    merged.push_back(
+        {path, std::exchange(linear.weight().value, std::move(sum)), std::move(linear.lora)});
+  });
+  return merged;
+}
+
+void unmerge_lora(const LinearWalk& walk, std::vector<MergedLora> merged) {
+  auto next = merged.begin();
+  walk([&](const std::string& path, Linear& linear) {
+    if (next == merged.end() || next->path != path) return;
+    linear.weight().value = std::move(next->base);
+    linear.lora = std::move(next->adapter);
+    ++next;
+  });
+  if (next != merged.end())
+    throw Error(ErrorKind::kInternal, "unmerge_lora: no layer " + next->path + " in this model");
 }
 
 void remove_lora(const LinearWalk& walk) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -35,19 +36,31 @@ using LinearWalk = std::function<void(const LinearVisitor&)>;
 std::vector<std::string> add_lora(const LinearWalk& walk, const LoraOptions& options,
                                   uint64_t seed);
 
-// The trainable tensors under PEFT's names without the "base_model.model." prefix
-// ("...q_proj.lora_A.weight"), in checkpoint shapes (Conv2d targets: [r,in,k,k] and [out,r,1,1]).
+// The trainable tensors themselves under PEFT's names without the "base_model.model." prefix
+// ("...q_proj.lora_A.weight"), A [r, in] and B [out, r] for Conv2d targets too.
 NamedTensors lora_parameters(const LinearWalk& walk);
 
-// adapter_config.json and adapter_model.safetensors. `base_model` is recorded, may be empty.
+// adapter_config.json and adapter_model.safetensors, Conv2d targets as PEFT has them: A [r, in, k,
+// k], B [out, r, 1, 1]. `base_model` is recorded, may be empty.
 void save_lora(const LinearWalk& walk, const LoraOptions& options,
                const std::filesystem::path& folder, const std::string& base_model);
-// Adds adapters from a PEFT folder. DataError: not LoRA, unknown fields that change the result
-// (use_dora, modules_to_save, rank patterns that do not fit), tensors missing or left over.
+// Adds adapters from a PEFT folder, not requiring gradients. Names may have more or fewer leading
+// parts than the model's ("text_model." of transformers 4) where that names one layer. DataError:
+// not LoRA, fields that change the result and are not supported (use_dora, modules_to_save, rank
+// patterns), and a list of all tensors that are missing, mis-shaped or left over.
 LoraOptions load_lora(const LinearWalk& walk, const std::filesystem::path& folder);
 
 // W <- W + scale B A, adapters dropped.
 void merge_lora(const LinearWalk& walk);
+// The same, with what is needed to undo it: base weights stay alive meanwhile.
+struct MergedLora {
+  std::string path;
+  at::Tensor base;
+  std::unique_ptr<LoraAdapter> adapter;
+};
+std::vector<MergedLora> merge_lora_reversibly(const LinearWalk& walk);
+// Puts base weights (bit-identical) and adapters back.
+void unmerge_lora(const LinearWalk& walk, std::vector<MergedLora> merged);
 // Adapters dropped, base weights untouched.
 void remove_lora(const LinearWalk& walk);
 
