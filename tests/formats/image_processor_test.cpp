@@ -69,6 +69,12 @@ TEST(ImageProcessor, LoadsFolders) {
             std::string::npos);
   save_json(folder / "preprocessor_config.json", ImageProcessor::clip_default(64).to_json());
   EXPECT_EQ(ImageProcessor::load(folder.path()).width(), 64);
+  // transformers 5 saves a processor as one file and prefers it.
+  save_json(folder / "processor_config.json", {{"processor_class", "CLIPProcessor"}});
+  EXPECT_EQ(ImageProcessor::load(folder.path()).width(), 64);
+  save_json(folder / "processor_config.json",
+            {{"image_processor", ImageProcessor::clip_default(32).to_json()}});
+  EXPECT_EQ(ImageProcessor::load(folder.path()).width(), 32);
 }
 
 TEST(ImageProcessor, NamesFieldsItCannotHonour) {

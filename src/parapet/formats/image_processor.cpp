@@ -132,7 +132,15 @@ ImageProcessor ImageProcessor::clip_default(int64_t size) {
 }
 
 ImageProcessor ImageProcessor::load(const std::filesystem::path& path) {
-  const auto file = std::filesystem::is_directory(path) ? path / "preprocessor_config.json" : path;
+  if (!std::filesystem::is_directory(path)) return from_json(load_json(path), path.string());
+  // Like transformers 5, which saves a whole processor as one file and prefers it.
+  const auto whole = path / "processor_config.json";
+  if (std::filesystem::exists(whole)) {
+    const json config = load_json(whole);
+    if (config.is_object() && config.contains("image_processor"))
+      return from_json(config["image_processor"], whole.string() + ": field 'image_processor'");
+  }
+  const auto file = path / "preprocessor_config.json";
   return from_json(load_json(file), file.string());
 }
 

@@ -16,7 +16,8 @@ namespace parapet {
 
 class ImageProcessor {
  public:
-  // A `preprocessor_config.json`, or a folder holding one. DataError: missing file, wrong types, or
+  // A `preprocessor_config.json`, or a folder holding one or a `processor_config.json` with an
+  // "image_processor" (what transformers 5 saves). DataError: missing file, wrong types, or
   // a field that would change pixels in a way not supported here, named.
   static ImageProcessor load(const std::filesystem::path& model_dir_or_json);
   // OpenAI CLIP's preprocessing at `size` x `size`: bicubic, centre crop, CLIP mean and deviation.
