@@ -56,22 +56,22 @@ AddedToken parse_token(const nlohmann::json& item, const std::string& place) {
 
 }  // namespace
 
-void TokenMatcher::add(std::string pattern, const AddedToken& token) {
-  if (!pattern.empty()) entries_.push_back({std::move(pattern), token});
+void TokenMatcher::add(const AddedToken& token) {
+  if (!token.pattern.empty()) entries_.push_back(token);
 }
 
 void TokenMatcher::finish() {
-  std::stable_sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) {
+  std::stable_sort(entries_.begin(), entries_.end(), [](const AddedToken& a, const AddedToken& b) {
     if (first_byte(a.pattern) != first_byte(b.pattern))
       return first_byte(a.pattern) < first_byte(b.pattern);
     return a.pattern.size() > b.pattern.size();
   });
   first_.fill(0);
-  for (const Entry& entry : entries_) ++first_[first_byte(entry.pattern) + 1u];
+  for (const AddedToken& entry : entries_) ++first_[first_byte(entry.pattern) + 1u];
   for (size_t b = 1; b < first_.size(); ++b) first_[b] += first_[b - 1];
 }
 
-const TokenMatcher::Entry* TokenMatcher::match_at(std::string_view rest) const {
+const AddedToken* TokenMatcher::match_at(std::string_view rest) const {
   const unsigned char b = first_byte(rest);
   for (uint32_t i = first_[b]; i < first_[b + 1u]; ++i)
     if (rest.starts_with(entries_[i].pattern)) return &entries_[i];
@@ -92,21 +92,20 @@ void TokenMatcher::scan(std::string_view text, const std::function<void(std::str
                         const std::function<void(int32_t)>& found) const {
   size_t covered = 0;
   for (size_t i = 0; i < text.size();) {
-    const Entry* entry = match_at(text.substr(i));
-    if (entry == nullptr) {
+    const AddedToken* token = match_at(text.substr(i));
+    if (token == nullptr) {
       ++i;
       continue;
     }
-    size_t start = i, end = i + entry->pattern.size();
+    size_t start = i, end = i + token->pattern.size();
     i = end;
-    const AddedToken& token = entry->token;
-    if (token.single_word &&
+    if (token->single_word &&
         (ends_in_word(text.substr(0, start)) || starts_with_word(text.substr(end))))
       continue;
-    if (token.lstrip) start = strip_left(text, start, std::min(covered, start));
-    if (token.rstrip) end = strip_right(text, end);
+    if (token->lstrip) start = strip_left(text, start, std::min(covered, start));
+    if (token->rstrip) end = strip_right(text, end);
     if (covered < start) gap(text.substr(covered, start - covered));
-    found(token.id);
+    found(token->id);
     covered = end;
   }
   if (covered < text.size()) gap(text.substr(covered));
@@ -126,9 +125,10 @@ AddedTokens::AddedTokens(const nlohmann::json& section, const Normalizer* normal
                                  " here and " + std::to_string(known) + " in the vocabulary");
     if (by_id_.contains(token.id))
       throw DataError(place, "id " + std::to_string(token.id) + " is used twice");
-    std::string pattern = token.content, scratch;
-    if (token.normalized && normalizer != nullptr) normalizer->apply(pattern, scratch);
-    (token.normalized ? normalized_ : raw_).add(std::move(pattern), token);
+    token.pattern = token.content;
+    std::string scratch;
+    if (token.normalized && normalizer != nullptr) normalizer->apply(token.pattern, scratch);
+    (token.normalized ? normalized_ : raw_).add(token);
     by_id_.emplace(token.id, tokens_.size());
     by_content_.emplace(token.content, tokens_.size());
     tokens_.push_back(std::move(token));

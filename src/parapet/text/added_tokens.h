@@ -17,6 +17,8 @@ namespace parapet::text {
 struct AddedToken {
   int32_t id;
   std::string content;
+  // What is looked for, and what the id decodes to: the content, normalised when `normalized`.
+  std::string pattern;
   bool special = false;
   bool single_word = false;  // only between non-word characters
   bool lstrip = false;       // swallows white space before it
@@ -27,7 +29,7 @@ struct AddedToken {
 // Finds a set of tokens: leftmost, then longest.
 class TokenMatcher {
  public:
-  void add(std::string pattern, const AddedToken& token);
+  void add(const AddedToken& token);
   void finish();
   bool empty() const { return entries_.empty(); }
   // Calls `gap` for the stretches between tokens (never empty) and `found` for each token, in
@@ -38,12 +40,8 @@ class TokenMatcher {
   bool may_match(std::string_view text) const;
 
  private:
-  struct Entry {
-    std::string pattern;
-    AddedToken token;
-  };
-  const Entry* match_at(std::string_view rest) const;
-  std::vector<Entry> entries_;         // by first byte, then longest first
+  const AddedToken* match_at(std::string_view rest) const;
+  std::vector<AddedToken> entries_;    // by first byte, then longest first
   std::array<uint32_t, 257> first_{};  // entries of first byte b: [first_[b], first_[b + 1])
 };
 

@@ -45,15 +45,18 @@ Scratch& scratch() {
   return instance;
 }
 
-std::string strip_white_space(std::string_view s) {
+// What Python's str.strip() takes for white space.
+bool python_strips(char32_t cp) { return is_white_space(cp) || (cp >= 0x1C && cp <= 0x1F); }
+
+std::string python_strip(std::string_view s) {
   while (!s.empty()) {
     size_t i = s.size();
-    if (!is_white_space(previous_code_point(s, i))) break;
+    if (!python_strips(previous_code_point(s, i))) break;
     s.remove_suffix(s.size() - i);
   }
   while (!s.empty()) {
     size_t i = 0;
-    if (!is_white_space(next_code_point(s, i))) break;
+    if (!python_strips(next_code_point(s, i))) break;
     s.remove_prefix(i);
   }
   return std::string(s);
@@ -64,7 +67,7 @@ std::string replace_suffix(const std::string& text, const std::string& suffix) {
   size_t from = 0;
   for (size_t at; (at = text.find(suffix, from)) != std::string::npos; from = at + suffix.size())
     out.append(text, from, at - from).append(" ");
-  return strip_white_space(out.append(text, from));
+  return python_strip(out.append(text, from));
 }
 
 // "<s>" or {"content": "<s>", ...}; empty when absent.
@@ -221,7 +224,7 @@ std::string BpeTokenizer::decode(const std::vector<int32_t>& ids, bool skip_spec
   for (const int32_t id : ids) {
     const AddedToken* added = added_.find(id);
     if (added != nullptr && added->special && skip_special) continue;
-    const std::string* token = added != nullptr ? &added->content : model_.token(id);
+    const std::string* token = added != nullptr ? &added->pattern : model_.token(id);
     if (token != nullptr) tokens.push_back(*token);
   }
   std::string text;

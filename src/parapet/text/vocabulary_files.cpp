@@ -23,11 +23,11 @@ json special_token(const char* content, const json& id) {
           {"rstrip", false}, {"normalized", false}, {"special", true}};
 }
 
-json byte_level(bool use_regex) {
+json byte_level(bool add_prefix_space) {
   return {{"type", "ByteLevel"},
-          {"add_prefix_space", false},
+          {"add_prefix_space", add_prefix_space},
           {"trim_offsets", true},
-          {"use_regex", use_regex}};
+          {"use_regex", true}};
 }
 
 json bpe_model(const json& vocab, const json& merges, const json& unk, const char* suffix) {
@@ -58,7 +58,7 @@ json clip_pre_tokenizer() {
              {"pattern", {{"Regex", kClipPattern}}},
              {"behavior", "Removed"},
              {"invert", true}},
-            byte_level(true)}}};
+            byte_level(false)}}};
 }
 
 json assemble(json added, json normalizer, json pre_tokenizer, json post_processor, json model) {
@@ -112,7 +112,7 @@ json clip_tokenizer_json(const json& vocab, const json& merges, std::string_view
 json gpt2_tokenizer_json(const json& vocab, const json& merges) {
   json added = json::array();
   if (vocab.contains(kClipEnd)) added.push_back(special_token(kClipEnd, vocab[kClipEnd]));
-  return assemble(std::move(added), nullptr, byte_level(true), byte_level(true),
+  return assemble(std::move(added), nullptr, byte_level(false), byte_level(false),
                   bpe_model(vocab, merges, nullptr, ""));
 }
 
