@@ -1,0 +1,181 @@
+#include "parapet/methods/contrastive/pretrain.h"
+
+#include <ATen/ATen.h>
+
+#include <nlohmann/json.hpp>
+
+#include "parapet/core/error.h"
+#include "parapet/core/json.h"
+#include "parapet/engine/torch_encoder.h"
+#include "parapet/nn/precision.h"
+#include "parapet/text/clip_vocabulary.h"
+#include "parapet/training/distributed.h"
+
+namespace parapet {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Sample indices of the stages of world training do not overlap.
+constexpr int64_t kScenesStart = int64_t{1} << 40;
+constexpr int64_t kCaptionsStart = int64_t{1} << 41;
+
+struct Prepared {
+  ClipModel model;
+  ClipAssets assets;
+};
+
+// A model with its tokenizer and preprocessing; from scratch these are written to run/model first,
+// so that the folder is complete whatever happens later.
+Prepared prepare(const TrainClipOptions& options, const RunDirectory& run, bool main) {
+  if (!options.model.empty()) {
+    ClipModel model = ClipModel::load(options.model, at::Device(options.device));
+    ClipAssets assets = load_clip_assets(options.model, model.config());
+    return {std::move(model), std::move(assets)};
+  }
+  ClipConfig config = tiny_clip_config();
+  if (options.arch != "tiny") {
+    const fs::path file = options.arch;
+    config = ClipConfig::load(fs::is_directory(file) ? file : file.parent_path());
+  }
+  if (config.kind != ClipKind::kFull)
+    throw UsageError("--arch: training from scratch needs a full CLIP configuration");
+  if (main) {
+    fs::create_directories(run.model());
+    write_clip_tokenizer(options.vocabulary, run.model(), config.text.max_position_embeddings);
+    save_json(run.model() / "preprocessor_config.json",
+              ImageProcessor::clip_default(config.vision.image_size).to_json());
+  }
+  ClipAssets assets;
+  assets.tokenizer = load_clip_tokenizer(options.vocabulary);
+  assets.processor = ImageProcessor::clip_default(config.vision.image_size);
+  return {ClipModel::random(config, static_cast<uint64_t>(options.seed)), std::move(assets)};
+}
+
+std::shared_ptr<const SampleWorld> make_world(const TrainClipOptions& options, double single,
+                                              double unsafe,
+                                              const std::shared_ptr<const GlyphAtlas>& atlas) {
+  WorldOptions world = options.world;
+  world.seed = options.seed;
+  if (single >= 0) {
+    world.caption_single = single;
+    world.caption_unsafe = unsafe;
+  }
+  return std::make_shared<const SampleWorld>(world, atlas);
+}
+
+void warm_up_images(const TrainClipOptions& options, ClipModel& model, const WorldHeads& heads,
+                    const CaptionPipeline& pipeline, const std::shared_ptr<const GlyphAtlas>& atlas,
+                    const RunDirectory& run, Communicator& communicator, const Context& context) {
+  // Mostly single glyphs first, so that each is learnt by itself, then mostly scenes.
+  const auto singles = world_captions(make_world(options, .75, .125, atlas), pipeline, 0);
+  const auto scenes = world_captions(make_world(options, .25, .375, atlas), pipeline, kScenesStart);
+  ImageWarmupTask task(model, heads, *singles, *scenes, options.image_warmup_batch,
+                       communicator.rank(), communicator.world_size());
+  TrainerOptions trainer = options.trainer;
+  trainer.max_steps = options.image_warmup_steps;
+  trainer.lr = options.image_warmup_lr;
+  trainer.final_lr = 0.1;
+  trainer.accumulate = 1;
+  trainer.patience = 0;
+  trainer.validate_every = 0;
+  context.info("image tower warm-up, " + std::to_string(trainer.max_steps) + " steps");
+  train(task, trainer, run.path() / "warmup", communicator, context);
+}
+
+}  // namespace
+
+ClipConfig tiny_clip_config() {
+  ClipConfig config;
+  config.vision.hidden_size = 384;
+  config.vision.intermediate_size = 1536;
+  config.vision.num_hidden_layers = 3;
+  config.vision.num_attention_heads = 6;
+  config.vision.image_size = 64;
+  config.vision.patch_size = 16;
+  config.text.hidden_size = 192;
+  config.text.intermediate_size = 768;
+  config.text.num_hidden_layers = 2;
+  config.text.num_attention_heads = 3;
+  config.projection_dim = config.vision.projection_dim = config.text.projection_dim = 256;
+  config.logit_scale_init_value = 2.9957;  // ln 20
+  return config;
+}
+
+TrainingResult train_clip(const TrainClipOptions& options, const RunDirectory& run,
+                          Communicator& communicator, const Context& context) {
+  Prepared prepared = prepare(options, run, communicator.is_main());
+  ClipModel& model = prepared.model;
+  const nn::Precision precision = nn::resolve_precision(options.dtype, options.device);
+  if (!precision.note.empty()) context.info(precision.note);
+  model.set_compute(precision.compute);
+  CaptionPipeline pipeline;
+  pipeline.tokenizer = prepared.assets.tokenizer;
+  pipeline.processor = *prepared.assets.processor;
+  pipeline.max_tokens = model.config().text.max_position_embeddings;
+  pipeline.seed = static_cast<uint64_t>(options.seed);
+  const auto seed = static_cast<uint64_t>(options.seed);
+  const WorldHeads image_heads =
+      WorldHeads::random(model.config().vision.hidden_size, seed, "heads.image");
+  const WorldHeads text_heads =
+      WorldHeads::random(model.config().text.hidden_size, seed, "heads.text");
+
+  std::unique_ptr<CaptionSource> source;
+  if (options.data.empty()) {
+    const auto atlas = GlyphAtlas::load({options.glyphs, options.glyph_cache}, context);
+    if (options.image_warmup_steps > 0)
+      warm_up_images(options, model, image_heads, pipeline, atlas, run, communicator, context);
+    source = world_captions(make_world(options, -1, 0, atlas), pipeline, kCaptionsStart);
+  } else {
+    source = directory_captions(options.data, pipeline);
+  }
+  if (options.mode == "lora") nn::add_lora(model.linears(), options.lora, seed);
+  ContrastiveTask task(model, options.contrastive, *source, image_heads, text_heads,
+                       communicator.rank(), communicator.world_size());
+  model.set_training(true);
+  const TrainingResult result = train(task, options.trainer, run.path(), communicator, context);
+  model.set_training(false);
+  if (communicator.is_main()) {
+    if (options.mode == "lora") {
+      nn::save_lora(model.linears(), options.lora, run.adapter(), options.model);
+      nn::merge_lora(model.linears());
+    }
+    model.save(run.model(), options.model);
+  }
+  communicator.barrier();
+  return result;
+}
+
+void TrainClipOptions::visit(OptionList& list) {
+  list.add("model", model, "Hugging Face CLIP folder to start from; empty = from scratch");
+  list.add("arch", arch, "from scratch: tiny, or a config.json");
+  list.add("data", data, "data set directory; empty = the sample world, drawn online");
+  list.add("vocabulary", vocabulary,
+           "CLIP's bpe_simple_vocab_16e6.txt.gz, for training from scratch");
+  list.add("glyphs", glyphs, "folder with the emoji packages of the sample world");
+  list.add("glyph-cache", glyph_cache, "where rendered glyphs are kept");
+  list.add("mode", mode, "full = all weights, lora = adapters", {"full", "lora"});
+  list.add("image-warmup-steps", image_warmup_steps,
+           "steps of the image tower alone on the sample world; 0 = none");
+  list.add("image-warmup-batch", image_warmup_batch, "images per step of the warm-up");
+  list.add("image-warmup-lr", image_warmup_lr, "peak learning rate of the warm-up");
+  contrastive.visit(list);
+  trainer.visit(list);
+  lora.visit(list);
+  world.visit(list);
+}
+
+void TrainClipOptions::validate(Problems& problems) const {
+  contrastive.validate(problems);
+  trainer.validate(problems);
+  world.validate(problems);
+  if (mode == "lora") lora.validate(problems);
+  problems.require(mode != "lora" || !model.empty(), "--mode", "lora needs --model");
+  problems.require(image_warmup_steps >= 0, "--image-warmup-steps", "must be >= 0");
+  problems.require(image_warmup_steps == 0 || data.empty(), "--image-warmup-steps",
+                   "works on the sample world only (no --data)");
+  problems.require(image_warmup_batch >= 1, "--image-warmup-batch", "must be >= 1");
+  problems.require(image_warmup_lr > 0, "--image-warmup-lr", "must be > 0");
+}
+
+}  // namespace parapet

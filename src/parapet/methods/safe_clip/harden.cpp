@@ -1,0 +1,164 @@
+#include "parapet/methods/safe_clip/harden.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "parapet/core/error.h"
+#include "parapet/nn/precision.h"
+#include "parapet/training/distributed.h"
+
+namespace parapet {
+namespace {
+
+namespace fs = std::filesystem;
+
+QuadrupletStore open_store(const SafeClipOptions& options, const char* split,
+                           const ClipModel& model, const ClipAssets& assets, const fs::path& run,
+                           const Context& context, int64_t& skipped) {
+  LoadOptions load;
+  load.check_images = true;
+  load.on_bad_sample = parse_on_bad_sample(options.on_bad_sample);
+  load.quarantine = run / (std::string("quarantine-") + split + ".jsonl");
+  load.context = context;
+  LoadReport report;
+  auto items = load_quadruplets(options.data, split, load, &report);
+  skipped += report.skipped;
+  return QuadrupletStore(std::move(items), assets, model.config().text.max_position_embeddings,
+                         options.pixel_cache_mb << 20);
+}
+
+double objective_scale(const SafeClipOptions& options, const ClipModel& model) {
+  if (options.objective.logit_scale != "auto") return std::stod(options.objective.logit_scale);
+  return std::exp(const_cast<ClipModel&>(model).logit_scale().value.item<double>());
+}
+
+// The original, seen through the tuned model with its adapters off, must still be what the cached
+// references came from.
+void check_frozen(ClipModel& model, const std::string& before, const QuadrupletStore& probe,
+                  const QuadrupletEmbeddings& reference, const ClipAssets& assets,
+                  const EncoderOptions& encoder) {
+  if (nn::parameters_hash(model.parameters()) != before)
+    throw CheckFailed("harden: the frozen weights changed during training");
+  const nn::LoraOff off;
+  const std::vector<std::string> texts = probe.safe_texts();
+  const auto again = wrap_encoder(model, assets, encoder)->encode_texts(texts, {});
+  if (!at::equal(again, reference.safe_text))
+    throw CheckFailed("harden: the original model's text embeddings changed during training");
+}
+
+}  // namespace
+
+SafeClipResult harden_safe_clip(const SafeClipOptions& options, const RunDirectory& run,
+                                Communicator& communicator, const Context& context) {
+  const nn::Precision precision = nn::resolve_precision(options.dtype, options.device);
+  if (!precision.note.empty()) context.info(precision.note);
+  const bool lora = options.harden.mode == "lora";
+  // Weights that train need float32 masters.
+  ClipModel model = ClipModel::load(options.model, at::Device(options.device),
+                                    lora ? precision.weights : at::kFloat);
+  if (model.config().kind != ClipKind::kFull)
+    throw DataError(options.model, "holds one tower only", "Hardening needs a full CLIPModel.");
+  model.set_compute(precision.compute);
+  const ClipAssets assets = load_clip_assets(options.model, model.config());
+
+  SafeClipResult result;
+  const QuadrupletStore train_store =
+      open_store(options, "train", model, assets, run.path(), context, result.skipped);
+  require_samples(static_cast<size_t>(train_store.size()), options.data, "quadruplets.jsonl",
+                  "train");
+  const QuadrupletStore val_store =
+      open_store(options, "val", model, assets, run.path(), context, result.skipped);
+  if (result.skipped > 0)
+    context.warn(std::to_string(result.skipped) +
+                 " bad samples left out, see quarantine-*.jsonl in " + run.path().string());
+  result.train_quadruplets = train_store.size();
+
+  EncoderOptions encoder_options;
+  encoder_options.device = options.device;
+  const auto original = wrap_encoder(model, assets, encoder_options);
+  const std::string key = model_content_key(options.model) + options.dtype;
+  // One process computes the references; the others read its file.
+  if (!communicator.is_main() && !options.reference_cache.empty()) communicator.barrier();
+  const auto train_reference =
+      reference_embeddings(train_store, *original, key, options.reference_cache, context);
+  const auto val_reference =
+      val_store.size() > 0
+          ? reference_embeddings(val_store, *original, key, options.reference_cache, context)
+          : QuadrupletEmbeddings{};
+  if (communicator.is_main() && !options.reference_cache.empty()) communicator.barrier();
+
+  const double scale = objective_scale(options, model);
+  if (lora) nn::add_lora(model.linears(), options.lora, static_cast<uint64_t>(options.seed));
+  if (lora) result.base_hash = nn::parameters_hash(model.parameters());
+  TrainerOptions trainer = options.trainer;
+  if (options.epochs > 0) {
+    const double per_step =
+        static_cast<double>(options.harden.batch * trainer.accumulate * communicator.world_size());
+    trainer.max_steps = std::max<int64_t>(
+        1, std::llround(options.epochs * static_cast<double>(train_store.size()) / per_step));
+  }
+  {
+    HardenTask task(model, options.harden, options.objective, train_store, train_reference,
+                    val_store, val_reference, scale, static_cast<uint64_t>(options.seed),
+                    communicator.rank(), communicator.world_size());
+    model.set_training(true);
+    result.training = train(task, trainer, run.path(), communicator, context);
+    if (trainer.patience > 0 && result.training.best_step >= 0) load_best(task, run.path());
+    model.set_training(false);
+  }
+  if (lora) {
+    const bool has_val = val_store.size() > 0;
+    check_frozen(model, result.base_hash, has_val ? val_store : train_store,
+                 has_val ? val_reference : train_reference, assets, encoder_options);
+  }
+  if (communicator.is_main()) {
+    if (lora) {
+      nn::save_lora(model.linears(), options.lora, run.adapter(), options.model);
+      nn::merge_lora(model.linears());
+    }
+    model.save(run.model(), options.model);
+  }
+  communicator.barrier();
+  return result;
+}
+
+SafeClipOptions::SafeClipOptions() {
+  lora.r = 16;
+  lora.alpha = 1;
+  lora.dropout = 0.1;
+  lora.targets = {"k_proj", "v_proj", "out_proj", "fc1", "fc2", "patch_embedding"};
+  trainer.optimizer = "adam";
+  trainer.lr = 1e-3;
+  trainer.beta2 = 0.999;
+  trainer.schedule = "constant";
+  trainer.patience = 5;
+  trainer.validate_every = 200;
+}
+
+void SafeClipOptions::visit(OptionList& list) {
+  list.require("model", model, "Hugging Face CLIP folder to harden");
+  list.require("data", data, "data set directory with quadruplets.jsonl");
+  list.add("on-bad-sample", on_bad_sample, "stop, or skip (quarantine with reasons, go on without)",
+           {"stop", "skip"});
+  list.add("reference-cache", reference_cache,
+           "where the original model's embeddings are kept, by content hash; empty = nowhere");
+  list.add("pixel-cache-mb", pixel_cache_mb, "memory for decoded pixels, MiB");
+  list.add("epochs", epochs, "> 0 sets max-steps from the size of the data");
+  harden.visit(list);
+  objective.visit(list);
+  trainer.visit(list);
+  lora.visit(list);
+}
+
+void SafeClipOptions::validate(Problems& problems) const {
+  harden.validate(problems);
+  objective.validate(problems);
+  trainer.validate(problems);
+  if (harden.mode == "lora") lora.validate(problems);
+  problems.require(pixel_cache_mb >= 0 && pixel_cache_mb <= 1 << 20, "--pixel-cache-mb",
+                   "must be in 0..1048576");
+  problems.require(epochs >= 0 && epochs <= 1e6, "--epochs", "must be in 0..1000000");
+}
+
+}  // namespace parapet

@@ -1,0 +1,19 @@
+// Losses on embedding pairs that several methods share.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+namespace parapet::nn {
+
+// Rows to unit length in float32.
+at::Tensor normalise_rows(const at::Tensor& x);
+
+// Symmetric InfoNCE (CLIP, arXiv 2103.00020, figure 3): x, y [n, d] unit rows, row i of x belongs
+// to row i of y; `scale` multiplies the cosines (a scalar tensor or a constant). Mean of the two
+// cross-entropies.
+at::Tensor info_nce(const at::Tensor& x, const at::Tensor& y, const at::Tensor& scale);
+at::Tensor info_nce(const at::Tensor& x, const at::Tensor& y, double scale);
+
+// Row-wise cosine of unit rows, [n].
+at::Tensor row_cosine(const at::Tensor& x, const at::Tensor& y);
+
+}  // namespace parapet::nn
