@@ -28,7 +28,7 @@ std::string replace_all(std::string_view s, std::string_view what, std::string_v
 void fuse(Tokens& tokens) {
   std::string all;
   for (const std::string& token : tokens) all += token;
-  tokens.assign(1, std::move(all));
+  tokens.assign(1, all);
 }
 
 class FuseDecoder : public Decoder {
