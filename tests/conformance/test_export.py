@@ -331,6 +331,14 @@ def test_bad_input(clip, tmp_path):
     save_file(model.state_dict(), tmp_path / "lone.safetensors")
     assert "--config-from" in refused(3, "--model", tmp_path / "lone.safetensors", "--to", "hf",
                                       "--out", out)
+    save_file({k: v for k, v in model.state_dict().items() if k.startswith("text_")},
+              tmp_path / "text.safetensors")
+    parapet_export(tmp_path / "text.safetensors", "hf", tmp_path / "told", "--config-from", folder)
+    assert json.loads((tmp_path / "told/config.json").read_text())["architectures"] == \
+        ["CLIPTextModelWithProjection"]
+    # A model's own folder is not silently taken for less than its config.json says.
+    (folder / "model.safetensors").write_bytes((tmp_path / "text.safetensors").read_bytes())
+    assert "missing 'vision_model." in refused(3, "--model", folder, "--to", "hf", "--out", out)
     config = json.loads((folder / "config.json").read_text())
     config["text_config"]["hidden_size"] = 34
     (folder / "config.json").write_text(json.dumps(config))

@@ -184,16 +184,33 @@ ClipConfig find_config(const fs::path& path, const fs::path& config_from,
                   "Give --config-from a Hugging Face CLIP folder of the same size.");
 }
 
-// What the tensors at hand make up; a full model's configuration also describes its towers.
-ClipKind kind_of(const TensorMap& tensors) {
-  const bool text = tensors.contains("text_model.embeddings.token_embedding.weight");
-  const bool vision = tensors.contains("vision_model.embeddings.class_embedding");
-  if (text && vision) return ClipKind::kFull;
-  if (vision)
-    return tensors.contains("visual_projection.weight") ? ClipKind::kVisionWithProjection
-                                                        : ClipKind::kVision;
-  return tensors.contains("text_projection.weight") ? ClipKind::kTextWithProjection
-                                                    : ClipKind::kText;
+bool any_starts_with(const TensorMap& tensors, const std::string& prefix) {
+  const auto first = tensors.lower_bound(prefix);
+  return first != tensors.end() && first->first.starts_with(prefix);
+}
+
+// Fits a configuration to the towers at hand: that of a full model also describes each tower, and
+// that of a tower also a file that holds its projection.
+void narrow(ClipConfig& config, const TensorMap& tensors, const std::string& source) {
+  const bool text = any_starts_with(tensors, "text_model.");
+  const bool vision = any_starts_with(tensors, "vision_model.");
+  if (text && vision) {
+    if (config.kind == ClipKind::kFull) return;
+    throw DataError(source, "holds both towers, but the configuration describes one",
+                    "Give --config-from a folder with a CLIPModel configuration.");
+  }
+  if (!text && !vision) return;  // strict loading says what is missing
+  if (text ? !config.has_text() : !config.has_vision())
+    throw DataError(source, "holds the other tower than the configuration describes");
+  if (config.kind == ClipKind::kFull) {
+    config.text.projection_dim = config.vision.projection_dim = config.projection_dim;
+    config.kind = text ? ClipKind::kText : ClipKind::kVision;
+  }
+  if (text && tensors.contains("text_projection.weight"))
+    config.kind = ClipKind::kTextWithProjection;
+  if (vision && tensors.contains("visual_projection.weight"))
+    config.kind = ClipKind::kVisionWithProjection;
+  config.projection_dim = text ? config.text.projection_dim : config.vision.projection_dim;
 }
 
 std::string archive_stem(const fs::path& path) {
@@ -240,17 +257,8 @@ ClipModel import_clip(const fs::path& path, const fs::path& config_from) {
   TensorMap tensors;
   for (const auto& [name, view] : archive.tensors()) tensors[name] = nn::to_tensor(view);
   tensors = from_layout(std::move(tensors), source);
-  const ClipKind kind = kind_of(tensors);
-  if (config.kind != kind) {
-    if (config.kind == ClipKind::kFull)
-      config.text.projection_dim = config.vision.projection_dim = config.projection_dim;
-    else if (kind == ClipKind::kFull)
-      throw DataError(source, "holds both towers, but the configuration describes one",
-                      "Give --config-from a folder with a CLIPModel configuration.");
-    config.kind = kind;
-    config.projection_dim =
-        config.has_text() ? config.text.projection_dim : config.vision.projection_dim;
-  }
+  // A configuration from elsewhere may describe more than the file holds; the model's own may not.
+  if (!config_from.empty()) narrow(config, tensors, source);
   return model_of(config, std::move(tensors), source);
 }
 
