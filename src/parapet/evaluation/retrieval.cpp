@@ -62,25 +62,6 @@ at::Tensor cosines(const at::Tensor& a, const at::Tensor& b) {
 
 }  // namespace
 
-void QuadrupletEmbeddings::check(const std::string& source) const {
-  const std::pair<const char*, const at::Tensor*> parts[] = {{"safe texts", &safe_text},
-                                                             {"unsafe texts", &unsafe_text},
-                                                             {"safe images", &safe_image},
-                                                             {"unsafe images", &unsafe_image}};
-  for (const auto& [name, rows] : parts) {
-    const std::string place = source + ": embeddings of " + name;
-    if (!rows->defined() || rows->dim() != 2) throw DataError(place, "are missing");
-    if (rows->sizes() != safe_text.sizes())
-      throw DataError(place, "have another shape than those of the safe texts");
-    const at::Tensor bad = at::isfinite(*rows).all(1).logical_not();
-    if (bad.any().item<bool>())
-      throw DataError(place,
-                      "row " + std::to_string(bad.nonzero()[0][0].item<int64_t>()) +
-                          " is not finite (NaN or infinity)",
-                      "Check the model's weights.");
-  }
-}
-
 void add_retrieval(MetricTable& table, const std::string& prefix, const QuadrupletEmbeddings& model,
                    FirstResults* first) {
   const int64_t n = model.size();

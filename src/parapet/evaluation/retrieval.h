@@ -9,17 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "parapet/engine/quadruplet_embeddings.h"
 #include "parapet/evaluation/metric_table.h"
 
 namespace parapet {
-
-// Row i of each belongs to quadruplet i: float32 [n, d], L2-normalised.
-struct QuadrupletEmbeddings {
-  at::Tensor safe_text, unsafe_text, safe_image, unsafe_image;
-  int64_t size() const { return safe_text.size(0); }
-  // DataError when shapes differ or a value is not finite; `source` names the model.
-  void check(const std::string& source) const;
-};
 
 // What an unsafe query got first, to show it.
 struct FirstResults {

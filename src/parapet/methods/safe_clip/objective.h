@@ -11,17 +11,10 @@
 #include <vector>
 
 #include "parapet/core/options.h"
+#include "parapet/engine/quadruplet_embeddings.h"
 #include "parapet/training/task.h"
 
 namespace parapet {
-
-// Embeddings of one batch of quadruplets, unit rows [n, d] float32.
-struct QuadrupletEmbeddings {
-  at::Tensor safe_text;     // S
-  at::Tensor unsafe_text;   // U
-  at::Tensor safe_image;    // V
-  at::Tensor unsafe_image;  // G
-};
 
 struct ObjectiveInput {
   QuadrupletEmbeddings tuned;      // require grad
