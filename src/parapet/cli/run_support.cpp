@@ -1,9 +1,9 @@
 #include "parapet/cli/run_support.h"
 
-#include <ATen/Version.h>
-#include <torch/headeronly/version.h>
+#include <torch/version.h>
 
 #include <cstdlib>
+
 namespace parapet::cli {
 
 std::unique_ptr<Communicator> communicator_from_environment(const std::string& device) {
@@ -16,13 +16,7 @@ RunDirectory open_run(const std::string& out, const Session& session,
                       const std::map<std::string, std::filesystem::path>& inputs, bool resume,
                       Communicator& communicator) {
   if (communicator.is_main()) {
-    RunInfo info;
-    info.argv = session.argv;
-    info.resolved_toml = session.resolved_toml;
-    info.seed = session.common.seed;
-    info.inputs = inputs;
-    info.versions = library_versions();
-    RunDirectory::create(out, info, resume);
+    RunDirectory::create(out, run_info(session, inputs), resume);
   }
   communicator.barrier();
   return RunDirectory(out);
