@@ -75,6 +75,18 @@ TEST(Checkpoint, RepairFinishesWhatAKillLeft) {
   EXPECT_EQ(names(folder), (std::set<std::string>{"last", "best", "step-00000030"}));
 }
 
+TEST(Checkpoint, ATaskMayHaveNoBuffers) {
+  const TempDir dir;
+  const CheckpointStore store(dir / "checkpoints");
+  Checkpoint checkpoint = filled(3);
+  checkpoint.buffers.clear();
+  store.save(checkpoint, 1, false);
+  Checkpoint into = filled(0);
+  into.buffers.clear();
+  store.load("last", into);
+  EXPECT_EQ(into.weights[1].second.item<double>(), 4);
+}
+
 TEST(Checkpoint, SameStepAgainGetsANewFolder) {
   const TempDir dir;
   const CheckpointStore store(dir / "checkpoints");

@@ -233,9 +233,20 @@ TEST(ProcessGroup, ResumesBitIdenticallyWithDropoutPerRank) {
   EXPECT_NE(read_file(dir / "log").find("2 processes"), std::string::npos);
 }
 
-TEST(ProcessGroup, NanOnEveryRankAndALostPeerEndInErrors) {
+TEST(ProcessGroup, NanOnOneRankStopsAll) {
   const TempDir dir;
-  EXPECT_EQ(run_pair(dir, "nan", {"nan-at=3"}), (std::vector<int>{4, 4}));
+  auto bad = kTraining;
+  bad.push_back("nan-at=3");
+  const int64_t port = free_port();
+  ToyProcess first(dir / "nan", kTraining, dir / "log0", rank_variables(0, 2, port));
+  ToyProcess second(dir / "nan", bad, dir / "log1", rank_variables(1, 2, port));
+  EXPECT_EQ(first.wait(), 4);
+  EXPECT_EQ(second.wait(), 4);
+  EXPECT_NE(read_file(dir / "log0").find("step 4"), std::string::npos) << read_file(dir / "log0");
+}
+
+TEST(ProcessGroup, ALostPeerEndsInAnError) {
+  const TempDir dir;
   const int64_t port = free_port();
   auto arguments = kTraining;
   arguments.push_back("timeout=20");

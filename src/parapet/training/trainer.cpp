@@ -102,6 +102,7 @@ TrainingResult Loop::run() {
       after_step(report);
     }
   }
+  communicator_.barrier();  // the last checkpoint is on disk for every rank's load_best
   TrainingResult result;
   result.steps = done_;
   result.stopped_early = stopped_early_;
