@@ -146,24 +146,31 @@ def test_single_file_in_diffusers_single_file_loader(clip, tmp_path):
 
 @pytest.fixture(scope="module")
 def open_clip_model():
-    """open_clip's own model code. Its package imports torchvision (image transforms, a ResNet norm),
-    which is not installed; nothing of it is called here."""
+    """open_clip's own model code. Its package imports torchvision (image transforms, a ResNet norm)
+    and ftfy, which are not installed; nothing of them is called here. transformers, optional, is hidden
+    meanwhile, as it would take the stand-in for the real torchvision."""
+    class Empty(type):
+        def __getattr__(cls, name):  # InterpolationMode.BICUBIC and the like
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return name
+
     class Anything(types.ModuleType):
         def __getattr__(self, name):
             if name.startswith("__"):
                 raise AttributeError(name)
-            return type(name, (), {})
+            return Empty(name, (), {})
 
     names = ["torchvision", "torchvision.transforms", "torchvision.transforms.functional",
-             "torchvision.ops", "torchvision.ops.misc"]
-    added = [name for name in names if name not in sys.modules]
-    for name in added:
-        sys.modules[name] = Anything(name)
-    try:
+             "torchvision.ops", "torchvision.ops.misc", "ftfy"]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setitem(sys.modules, name, Anything(name))
+            parent, _, child = name.rpartition(".")
+            if parent:
+                setattr(sys.modules[parent], child, sys.modules[name])
+        patch.setitem(sys.modules, "transformers", None)
         import open_clip.model
-    finally:
-        for name in added:
-            del sys.modules[name]
     return open_clip.model
 
 
