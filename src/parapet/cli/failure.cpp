@@ -13,7 +13,9 @@ namespace parapet::cli {
 namespace {
 
 int report(const std::string& message, int code) {
-  std::cerr << "parapet: " << message << std::endl;
+  // Usage errors already start with the command they are about.
+  const bool named = message.rfind("parapet ", 0) == 0 || message.rfind("parapet:", 0) == 0;
+  std::cerr << (named ? "" : "parapet: ") << message << std::endl;
   return code;
 }
 
