@@ -17,10 +17,17 @@ CommandEntry data_import_command();  // data_import.cpp
 
 CommandEntry harden_safe_clip_command();  // harden_safe_clip.cpp
 
+CommandEntry eval_retrieval_command();  // eval_retrieval.cpp
+
+CommandEntry eval_zeroshot_command();  // eval_zeroshot.cpp
+
+CommandEntry report_command();  // report.cpp
+
 std::vector<CommandEntry> all_commands() {
   return {
-      tokenize_command(),    embed_command(),      world_build_command(),
-      data_import_command(), train_clip_command(), harden_safe_clip_command(),
+      tokenize_command(),       embed_command(),         world_build_command(),
+      data_import_command(),    train_clip_command(),    harden_safe_clip_command(),
+      eval_retrieval_command(), eval_zeroshot_command(), report_command(),
       export_command(),
   };
 }
