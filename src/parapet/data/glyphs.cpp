@@ -61,27 +61,38 @@ namespace {
 
 using Planes = std::array<std::vector<uint8_t>, 1 + kGlyphSizes.size()>;
 
-Planes rasterise_all(const GlyphOptions& options, const Context& context) {
-  Planes planes;
-  for (size_t plane = 0; plane < planes.size(); ++plane)
-    planes[plane].resize(kStyles * kGlyphs * bytes_of(plane_size(plane)));
+std::vector<uint8_t> rasterise_all(const GlyphOptions& options, const Context& context) {
+  std::vector<uint8_t> pictures(kStyles * kGlyphs * bytes_of(kGlyphBase));
   Progress progress(context, "glyphs", kStyles * kGlyphs, "glyphs");
   for (int style = 0; style < kStyles; ++style) {
     const IconSet set = IconSet::open(options.assets, style_name(style));
     parallel_items(kGlyphs, 0, [&](int64_t glyph) {
       const auto slug = glyph_slug(static_cast<int>(glyph));
-      const auto base = rasterise_svg(set.svg(slug), kGlyphBase,
-                                      std::string(style_name(style)) + "/" + std::string(slug));
+      const auto picture = rasterise_svg(set.svg(slug), kGlyphBase,
+                                         std::string(style_name(style)) + "/" + std::string(slug));
       const auto slot = static_cast<size_t>(style * kGlyphs + glyph);
-      for (size_t plane = 0; plane < planes.size(); ++plane) {
-        const int size = plane_size(plane);
-        const auto scaled = plane == 0 ? base : shrink_rgba(base, kGlyphBase, size);
-        std::copy(scaled.begin(), scaled.end(),
-                  planes[plane].begin() + static_cast<int64_t>(slot * bytes_of(size)));
-      }
+      std::copy(picture.begin(), picture.end(),
+                pictures.begin() + static_cast<int64_t>(slot * bytes_of(kGlyphBase)));
     });
     progress.update((style + 1) * kGlyphs);
   }
+  return pictures;
+}
+
+Planes make_planes(std::vector<uint8_t> pictures) {
+  Planes planes;
+  planes[0] = std::move(pictures);
+  for (size_t plane = 1; plane < planes.size(); ++plane)
+    planes[plane].resize(kStyles * kGlyphs * bytes_of(plane_size(plane)));
+  parallel_items(kStyles * kGlyphs, 0, [&](int64_t slot) {
+    const auto picture = std::span<const uint8_t>(planes[0]).subspan(
+        static_cast<size_t>(slot) * bytes_of(kGlyphBase), bytes_of(kGlyphBase));
+    for (size_t plane = 1; plane < planes.size(); ++plane) {
+      const auto scaled = shrink_rgba(picture, kGlyphBase, plane_size(plane));
+      std::copy(scaled.begin(), scaled.end(),
+                planes[plane].begin() + slot * static_cast<int64_t>(scaled.size()));
+    }
+  });
   return planes;
 }
 
@@ -128,12 +139,25 @@ std::shared_ptr<const GlyphAtlas> GlyphAtlas::load(const GlyphOptions& options,
   const bool cached = !file.empty() && std::filesystem::exists(file);
   if (!cached || !load_planes(file, atlas->planes_)) {
     if (cached) context.warn("the glyph cache " + file.string() + " is damaged; making it again");
-    atlas->planes_ = rasterise_all(options, context);
+    atlas->planes_ = make_planes(rasterise_all(options, context));
     if (!file.empty()) save_planes(file, atlas->planes_);
   }
-  const auto& base = atlas->planes_[0];
-  atlas->fingerprint_ = sha256_hex({reinterpret_cast<const char*>(base.data()), base.size()});
+  atlas->sign();
   return atlas;
+}
+
+std::shared_ptr<const GlyphAtlas> GlyphAtlas::from_base(std::vector<uint8_t> pictures) {
+  if (pictures.size() != kStyles * kGlyphs * bytes_of(kGlyphBase))
+    throw UsageError("GlyphAtlas::from_base: wrong number of bytes");
+  auto atlas = std::make_shared<GlyphAtlas>();
+  atlas->planes_ = make_planes(std::move(pictures));
+  atlas->sign();
+  return atlas;
+}
+
+void GlyphAtlas::sign() {
+  const auto& base = planes_[0];
+  fingerprint_ = sha256_hex({reinterpret_cast<const char*>(base.data()), base.size()});
 }
 
 std::span<const uint8_t> GlyphAtlas::pixels(int style, int glyph, int size) const {

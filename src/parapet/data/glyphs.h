@@ -29,6 +29,10 @@ class GlyphAtlas {
   static std::shared_ptr<const GlyphAtlas> load(const GlyphOptions& options,
                                                 const Context& context = {});
 
+  // From base pictures alone: kStyles * kGlyphs squares of kGlyphBase pixels, premultiplied RGBA,
+  // glyphs of one style together. UsageError on another size.
+  static std::shared_ptr<const GlyphAtlas> from_base(std::vector<uint8_t> pictures);
+
   // Premultiplied RGBA, size * size * 4 bytes, rows top to bottom; `size` is kGlyphBase or one of
   // kGlyphSizes.
   std::span<const uint8_t> pixels(int style, int glyph, int size) const;
@@ -36,6 +40,7 @@ class GlyphAtlas {
   const std::string& fingerprint() const { return fingerprint_; }
 
  private:
+  void sign();
   std::array<std::vector<uint8_t>, 1 + kGlyphSizes.size()> planes_;  // base first
   std::string fingerprint_;
 };
