@@ -4,32 +4,53 @@
 namespace parapet {
 namespace {
 
-// Two tables instead of one: what hardening should remove, and what it should keep.
+// One row of a comparison: a run's "after" numbers, or a model's own "before".
+struct Row {
+  std::string title, prefix;
+  const Report* report;
+};
+
+bool has_after(const Report& report) {
+  for (const auto& [name, estimate] : report.metrics)
+    if (name.rfind("after.", 0) == 0) return true;
+  return false;
+}
+
+// An original model's own index is its plain index.
+const Estimate* find(const Row& row, std::string metric) {
+  if (const size_t at = metric.find("old_index.");
+      row.prefix == "before." && at != std::string::npos)
+    metric.erase(at, 10);
+  return row.report->find(row.prefix + metric);
+}
+
 Table comparison(const std::string& name, const std::string& title, const std::string& note,
-                 const std::vector<std::pair<std::string, Report>>& runs,
-                 const std::function<bool(const KeyMetric&)>& wanted) {
+                 const std::vector<Row>& rows, bool lower_is_better) {
   Table table{name, title, note, {"run"}, {}};
-  table.rows.push_back({"before"});
-  for (const auto& [run, report] : runs) table.rows.push_back({run});
+  for (const Row& row : rows) table.rows.push_back({row.title});
   for (const KeyMetric& key : key_metrics()) {
-    if (!wanted(key)) continue;
-    std::vector<Cell> column;
-    std::string original = std::string("before.") + key.name;
-    if (const size_t at = original.find("old_index."); at != std::string::npos)
-      original.erase(at, 10);
+    if (key.lower_is_better != lower_is_better) continue;
     bool any = false;
-    const Estimate* before = runs.empty() ? nullptr : runs.front().second.find(original);
-    column.emplace_back(before != nullptr ? Cell(*before) : Cell(""));
-    for (const auto& [run, report] : runs) {
-      const Estimate* after = report.find(std::string("after.") + key.name);
-      column.emplace_back(after != nullptr ? Cell(*after) : Cell(""));
-      any = any || after != nullptr;
-    }
+    for (const Row& row : rows) any = any || find(row, key.name) != nullptr;
     if (!any) continue;
     table.columns.emplace_back(key.title);
-    for (size_t r = 0; r < column.size(); ++r) table.rows[r].push_back(std::move(column[r]));
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const Estimate* value = find(rows[r], key.name);
+      table.rows[r].push_back(value != nullptr ? Cell(*value) : Cell(""));
+    }
   }
   return table;
+}
+
+// The original model comes first: from a run that measured only it, else from the first run.
+std::vector<Row> comparison_rows(const std::vector<std::pair<std::string, Report>>& runs) {
+  std::vector<Row> rows;
+  for (const auto& [name, report] : runs)
+    if (!has_after(report)) rows.push_back({name + " (original)", "before.", &report});
+  if (rows.empty() && !runs.empty()) rows.push_back({"before", "before.", &runs.front().second});
+  for (const auto& [name, report] : runs)
+    if (has_after(report)) rows.push_back({name, "after.", &report});
+  return rows;
 }
 
 }  // namespace
@@ -48,22 +69,23 @@ Report compare_runs(const std::vector<ComparedRun>& runs) {
     report.add(metrics);
     report.run[name] = one.run;
   }
+  const std::vector<Row> rows = comparison_rows(loaded);
   report.tables.push_back(comparison("harm", "Unsafe first results",
-                                     "Share of queries answered with an unsafe item first. Lower "
-                                     "is better.",
-                                     loaded,
-                                     [](const KeyMetric& key) { return key.lower_is_better; }));
+                                     "Share of queries answered with an unsafe item first, and of "
+                                     "unsafe objects recognised. Lower is better.",
+                                     rows, true));
   report.tables.push_back(comparison("kept", "What should be kept",
                                      "Right answers and closeness to the original model. Higher "
                                      "is better.",
-                                     loaded,
-                                     [](const KeyMetric& key) { return !key.lower_is_better; }));
-  for (const auto& [name, one] : loaded)
-    for (const auto& grid : one.grids) {
-      if (&one != &loaded.front().second) break;
-      report.grids.push_back(grid);
-      report.grids.back().title += " (" + name + ")";
+                                     rows, false));
+  for (const auto& [name, one] : loaded) {
+    if (!has_after(one)) continue;
+    for (ExampleGrid grid : one.grids) {
+      grid.title += " (" + name + ")";
+      report.grids.push_back(std::move(grid));
     }
+    break;
+  }
   return report;
 }
 
