@@ -83,7 +83,7 @@ CaptionBatch PrefetchedCaptions::next() {
 }
 
 void PrefetchedCaptions::seek(int64_t position) {
-  if (pending_.valid()) pending_.get();
+  if (pending_.valid()) pending_.wait();  // its batch, or its error, is of no interest
   pending_ = {};
   position_ = position;
 }

@@ -6,6 +6,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/json.h"
+#include "parapet/core/random.h"
 #include "parapet/engine/torch_encoder.h"
 #include "parapet/nn/precision.h"
 #include "parapet/text/clip_vocabulary.h"
@@ -49,7 +50,11 @@ Prepared prepare(const TrainClipOptions& options, const RunDirectory& run, bool 
   ClipAssets assets;
   assets.tokenizer = load_clip_tokenizer(options.vocabulary);
   assets.processor = ImageProcessor::clip_default(config.vision.image_size);
-  return {ClipModel::random(config, static_cast<uint64_t>(options.seed)), std::move(assets)};
+  ClipModel model = ClipModel::random(config, static_cast<uint64_t>(options.seed));
+  model.visit([&](const std::string&, nn::Parameter& parameter) {
+    parameter.value = parameter.value.to(at::Device(options.device));
+  });
+  return {std::move(model), std::move(assets)};
 }
 
 std::shared_ptr<const SampleWorld> make_world(const TrainClipOptions& options, double single,
@@ -115,10 +120,14 @@ TrainingResult train_clip(const TrainClipOptions& options, const RunDirectory& r
   pipeline.max_tokens = model.config().text.max_position_embeddings;
   pipeline.seed = static_cast<uint64_t>(options.seed);
   const auto seed = static_cast<uint64_t>(options.seed);
+  // Torch's own generators (adapter dropout) start from the clock otherwise.
+  at::manual_seed(Random::named(seed, "train.torch." + std::to_string(communicator.rank())).next());
   const WorldHeads image_heads =
-      WorldHeads::random(model.config().vision.hidden_size, seed, "heads.image");
+      WorldHeads::random(model.config().vision.hidden_size, seed, "heads.image")
+          .on(at::Device(options.device));
   const WorldHeads text_heads =
-      WorldHeads::random(model.config().text.hidden_size, seed, "heads.text");
+      WorldHeads::random(model.config().text.hidden_size, seed, "heads.text")
+          .on(at::Device(options.device));
 
   std::unique_ptr<CaptionSource> source;
   if (options.data.empty()) {

@@ -26,6 +26,14 @@ TrainableParameter trainable(const std::string& name, at::Tensor& tensor) {
   return {name, tensor, 1.0, tensor.dim() >= 2};
 }
 
+CaptionBatch on_device(CaptionBatch batch, at::Device device) {
+  for (at::Tensor* part : {&batch.pixels, &batch.ids, &batch.glyphs, &batch.colours})
+    if (part->defined()) *part = part->to(device);
+  return batch;
+}
+
+at::Device device_of(ClipModel& model) { return model.logit_scale().value.device(); }
+
 double recall_at_1(const at::Tensor& similarity) {
   const at::Tensor best = similarity.argmax(1);
   return best.eq(at::arange(similarity.size(0), best.options()))
@@ -64,6 +72,11 @@ WorldHeads WorldHeads::random(int64_t width, uint64_t seed, std::string_view pur
   return heads;
 }
 
+WorldHeads WorldHeads::on(at::Device device) const {
+  auto move = [&](const at::Tensor& x) { return x.detach().to(device).requires_grad_(true); };
+  return {move(glyph_weight), move(glyph_bias), move(colour_weight), move(colour_bias)};
+}
+
 std::vector<TrainableParameter> WorldHeads::parameters(const std::string& prefix) const {
   return {{prefix + ".glyph.weight", glyph_weight, 1.0, true},
           {prefix + ".glyph.bias", glyph_bias, 1.0, false},
@@ -93,7 +106,7 @@ ImageWarmupTask::ImageWarmupTask(ClipModel& model, WorldHeads heads, const Capti
       batch_(batch),
       singles_(singles, batch, rank, world_size),
       scenes_(scenes, batch, rank, world_size),
-      validation_(scenes.validation(256)) {}
+      validation_(on_device(scenes.validation(256), device_of(model))) {}
 
 std::vector<TrainableParameter> ImageWarmupTask::parameters() {
   std::vector<TrainableParameter> list;
@@ -106,7 +119,7 @@ std::vector<TrainableParameter> ImageWarmupTask::parameters() {
 
 StepLoss ImageWarmupTask::loss(const StepInfo& info) {
   const bool early = info.step * 5 < info.total_steps;
-  const CaptionBatch batch = early ? singles_.next() : scenes_.next();
+  const CaptionBatch batch = on_device(early ? singles_.next() : scenes_.next(), device_of(model_));
   StepLoss out;
   out.total = heads_.loss(model_.vision_model().pooled(batch.pixels), batch, 1.0, 0.3);
   out.terms = {{"auxiliary", out.total.item<double>()}};
@@ -140,7 +153,7 @@ ContrastiveTask::ContrastiveTask(ClipModel& model, const ContrastiveOptions& opt
       image_heads_(std::move(image_heads)),
       text_heads_(std::move(text_heads)),
       batches_(source, options.batch, rank, world_size),
-      validation_(source.validation(options.validation_samples)) {}
+      validation_(on_device(source.validation(options.validation_samples), device_of(model))) {}
 
 std::vector<TrainableParameter> ContrastiveTask::parameters() {
   std::vector<TrainableParameter> list;
@@ -163,7 +176,7 @@ std::vector<TrainableParameter> ContrastiveTask::parameters() {
 }
 
 StepLoss ContrastiveTask::loss(const StepInfo& info) {
-  const CaptionBatch batch = batches_.next();
+  const CaptionBatch batch = on_device(batches_.next(), device_of(model_));
   const at::Tensor image_pooled = model_.vision_model().pooled(batch.pixels.to(model_.compute()));
   const at::Tensor text_pooled = model_.text_model().pooled(batch.ids, model_.compute());
   const at::Tensor images = nn::normalise_rows(model_.project_image(image_pooled));
@@ -196,11 +209,13 @@ std::map<std::string, double> ContrastiveTask::validate(const StepInfo& /*info*/
   if (!validation_.pixels.defined()) return {};
   at::NoGradGuard no_grad;
   constexpr int64_t kChunk = 128;
+  model_.set_training(false);  // no dropout on adapters
   std::vector<at::Tensor> image_parts, text_parts;
   for (int64_t begin = 0; begin < validation_.pixels.size(0); begin += kChunk) {
     image_parts.push_back(model_.encode_image(validation_.pixels.slice(0, begin, begin + kChunk)));
     text_parts.push_back(model_.encode_text(validation_.ids.slice(0, begin, begin + kChunk)));
   }
+  model_.set_training(true);
   const at::Tensor images = nn::normalise_rows(at::cat(image_parts));
   const at::Tensor texts = nn::normalise_rows(at::cat(text_parts));
   const at::Tensor similarity = at::mm(texts, images.t());

@@ -25,6 +25,8 @@ struct WorldHeads {
   at::Tensor glyph_weight, glyph_bias, colour_weight, colour_bias;
   // Zero-initialised biases, small random weights; `purpose` separates streams.
   static WorldHeads random(int64_t width, uint64_t seed, std::string_view purpose);
+  // Copies of their own on a device.
+  WorldHeads on(at::Device device) const;
   std::vector<TrainableParameter> parameters(const std::string& prefix) const;
   // BCE(z - 4) * 80 / 3 + 0.3 * colour cross-entropy; pooled [n, width].
   at::Tensor loss(const at::Tensor& pooled, const CaptionBatch& batch, double glyph_weight_factor,

@@ -5,6 +5,8 @@
 #include <cmath>
 
 #include "parapet/core/error.h"
+#include "parapet/core/random.h"
+#include "parapet/methods/safe_clip/bad_images.h"
 #include "parapet/nn/precision.h"
 #include "parapet/training/distributed.h"
 
@@ -15,15 +17,21 @@ namespace fs = std::filesystem;
 
 QuadrupletStore open_store(const SafeClipOptions& options, const char* split,
                            const ClipModel& model, const ClipAssets& assets, const fs::path& run,
-                           const Context& context, int64_t& skipped) {
+                           int64_t rank, const Context& context, int64_t& skipped) {
   LoadOptions load;
   load.check_images = true;
   load.on_bad_sample = parse_on_bad_sample(options.on_bad_sample);
-  load.quarantine = run / (std::string("quarantine-") + split + ".jsonl");
+  const std::string suffix = rank == 0 ? "" : ".rank" + std::to_string(rank);
+  load.quarantine = run / (std::string("quarantine-") + split + suffix + ".jsonl");
   load.context = context;
   LoadReport report;
   auto items = load_quadruplets(options.data, split, load, &report);
   skipped += report.skipped;
+  if (load.on_bad_sample == OnBadSample::kSkip) {
+    DecodeOptions decode;
+    decode.scale_for = assets.processor->scale_hint();
+    skipped += drop_undecodable(items, load.quarantine, report.skipped, decode, context);
+  }
   return QuadrupletStore(std::move(items), assets, model.config().text.max_position_embeddings,
                          options.pixel_cache_mb << 20);
 }
@@ -33,19 +41,55 @@ double objective_scale(const SafeClipOptions& options, const ClipModel& model) {
   return std::exp(const_cast<ClipModel&>(model).logit_scale().value.item<double>());
 }
 
-// The original, seen through the tuned model with its adapters off, must still be what the cached
-// references came from.
-void check_frozen(ClipModel& model, const std::string& before, const QuadrupletStore& probe,
-                  const QuadrupletEmbeddings& reference, const ClipAssets& assets,
-                  const EncoderOptions& encoder) {
-  if (nn::parameters_hash(model.parameters()) != before)
-    throw CheckFailed("harden: the frozen weights changed during training");
-  const nn::LoraOff off;
-  const std::vector<std::string> texts = probe.safe_texts();
-  const auto again = wrap_encoder(model, assets, encoder)->encode_texts(texts, {});
-  if (!at::equal(again, reference.safe_text))
-    throw CheckFailed("harden: the original model's text embeddings changed during training");
-}
+// What the frozen weights compute for a few samples, seen past the adapters. Compared within one
+// process, since another thread count or processor may round differently.
+class FrozenProbe {
+ public:
+  FrozenProbe(ClipModel& model, const QuadrupletStore& store, const ClipAssets& assets,
+              const EncoderOptions& options)
+      : model_(model), encoder_(wrap_encoder(model, assets, options)) {
+    constexpr size_t kSamples = 16;
+    texts_ = store.safe_texts();
+    images_ = store.safe_images();
+    texts_.resize(std::min(texts_.size(), kSamples));
+    images_.resize(texts_.size());
+    hash_ = nn::parameters_hash(model_.parameters());
+    embeds_ = compute();
+  }
+
+  const std::string& hash() const { return hash_; }
+
+  // CheckFailed when weights or embeddings are no longer bit-identical.
+  void check() const {
+    if (nn::parameters_hash(model_.parameters()) != hash_)
+      throw CheckFailed("harden: the frozen weights changed during training");
+    if (!at::equal(compute(), embeds_))
+      throw CheckFailed("harden: the original model's embeddings changed during training");
+  }
+
+  // Cached references that are not this model's, e.g. of a file that was edited.
+  void check_references(const QuadrupletEmbeddings& reference) const {
+    const auto n = static_cast<int64_t>(texts_.size());
+    const at::Tensor cached =
+        at::cat({reference.safe_text.slice(0, 0, n), reference.safe_image.slice(0, 0, n)});
+    const double least = (cached * embeds_).sum(1).min().item<double>();
+    if (!(least > 0.98))
+      throw DataError("--reference-cache", "its embeddings are not of this model and data",
+                      "Delete that folder; it is computed again.");
+  }
+
+ private:
+  at::Tensor compute() const {
+    const nn::LoraOff off;
+    return at::cat({encoder_->encode_texts(texts_, {}), encoder_->encode_images(images_, {})});
+  }
+
+  ClipModel& model_;
+  std::unique_ptr<Encoder> encoder_;
+  std::vector<std::string> texts_, images_;
+  std::string hash_;
+  at::Tensor embeds_;  // texts, then images
+};
 
 }  // namespace
 
@@ -55,20 +99,20 @@ SafeClipResult harden_safe_clip(const SafeClipOptions& options, const RunDirecto
   if (!precision.note.empty()) context.info(precision.note);
   const bool lora = options.harden.mode == "lora";
   // Weights that train need float32 masters.
-  ClipModel model = ClipModel::load(options.model, at::Device(options.device),
-                                    lora ? precision.weights : at::kFloat);
+  const at::ScalarType weights = lora ? precision.weights : at::kFloat;
+  ClipModel model = ClipModel::load(options.model, at::Device(options.device), weights);
   if (model.config().kind != ClipKind::kFull)
     throw DataError(options.model, "holds one tower only", "Hardening needs a full CLIPModel.");
   model.set_compute(precision.compute);
   const ClipAssets assets = load_clip_assets(options.model, model.config());
 
   SafeClipResult result;
-  const QuadrupletStore train_store =
-      open_store(options, "train", model, assets, run.path(), context, result.skipped);
+  const QuadrupletStore train_store = open_store(options, "train", model, assets, run.path(),
+                                                 communicator.rank(), context, result.skipped);
   require_samples(static_cast<size_t>(train_store.size()), options.data, "quadruplets.jsonl",
                   "train");
-  const QuadrupletStore val_store =
-      open_store(options, "val", model, assets, run.path(), context, result.skipped);
+  const QuadrupletStore val_store = open_store(options, "val", model, assets, run.path(),
+                                               communicator.rank(), context, result.skipped);
   if (result.skipped > 0)
     context.warn(std::to_string(result.skipped) +
                  " bad samples left out, see quarantine-*.jsonl in " + run.path().string());
@@ -77,7 +121,8 @@ SafeClipResult harden_safe_clip(const SafeClipOptions& options, const RunDirecto
   EncoderOptions encoder_options;
   encoder_options.device = options.device;
   const auto original = wrap_encoder(model, assets, encoder_options);
-  const std::string key = model_content_key(options.model) + options.dtype;
+  const std::string key =
+      model_content_key(options.model) + c10::toString(weights) + c10::toString(precision.compute);
   // One process computes the references; the others read its file.
   if (!communicator.is_main() && !options.reference_cache.empty()) communicator.barrier();
   const auto train_reference =
@@ -90,7 +135,13 @@ SafeClipResult harden_safe_clip(const SafeClipOptions& options, const RunDirecto
 
   const double scale = objective_scale(options, model);
   if (lora) nn::add_lora(model.linears(), options.lora, static_cast<uint64_t>(options.seed));
-  if (lora) result.base_hash = nn::parameters_hash(model.parameters());
+  const FrozenProbe probe(model, train_store, assets, encoder_options);
+  probe.check_references(train_reference);
+  if (lora) result.base_hash = probe.hash();
+  // Torch's own generators (adapter dropout) start from the clock otherwise.
+  at::manual_seed(Random::named(static_cast<uint64_t>(options.seed),
+                                "harden.torch." + std::to_string(communicator.rank()))
+                      .next());
   TrainerOptions trainer = options.trainer;
   if (options.epochs > 0) {
     const double per_step =
@@ -107,11 +158,7 @@ SafeClipResult harden_safe_clip(const SafeClipOptions& options, const RunDirecto
     if (trainer.patience > 0 && result.training.best_step >= 0) load_best(task, run.path());
     model.set_training(false);
   }
-  if (lora) {
-    const bool has_val = val_store.size() > 0;
-    check_frozen(model, result.base_hash, has_val ? val_store : train_store,
-                 has_val ? val_reference : train_reference, assets, encoder_options);
-  }
+  if (lora) probe.check();
   if (communicator.is_main()) {
     if (lora) {
       nn::save_lora(model.linears(), options.lora, run.adapter(), options.model);

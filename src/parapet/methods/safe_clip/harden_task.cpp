@@ -140,30 +140,35 @@ HardenTask::Batch HardenTask::draw(int64_t position) const {
   return batch;
 }
 
-// Labels from the data where it has them, else by shares: a half that is to be safe becomes the
-// safe partner's.
+// Labels from the data where it has them: then a generated half that is safe keeps its own content
+// and reference. Else by shares: a half that is to be safe becomes the safe partner's.
 void HardenTask::mix_for_shield(Batch& batch, int64_t first) const {
   const auto n = static_cast<int64_t>(batch.rows.size());
   batch.text_unsafe = at::ones({n}, at::kBool);
   batch.image_unsafe = at::ones({n}, at::kBool);
+  batch.text_replaced = at::zeros({n}, at::kBool);
+  batch.image_replaced = at::zeros({n}, at::kBool);
+  const auto& mix = options_.shield_mix;
   for (int64_t i = 0; i < n; ++i) {
     const auto& attributes = train_.items()[batch.rows[i]].attributes;
     const auto text = attributes.find("text_unsafe"), image = attributes.find("image_unsafe");
-    bool text_safe = text != attributes.end() && text->second == "false";
-    bool image_safe = image != attributes.end() && image->second == "false";
-    if (text == attributes.end() && image == attributes.end()) {
-      Random random = Random::named(seed_, "shield." + std::to_string(first + i));
-      const double u = random.uniform();
-      const auto& mix = options_.shield_mix;
-      image_safe = u < mix[0] || (u >= mix[0] + mix[1] && u < mix[0] + mix[1] + mix[2]);
-      text_safe = u >= mix[0] && u < mix[0] + mix[1] + mix[2];
-      if (text_safe && batch.ids.defined())
-        batch.ids.select(0, n + i).copy_(batch.ids.select(0, i));
-      if (image_safe && batch.pixels.defined())
-        batch.pixels.select(0, n + i).copy_(batch.pixels.select(0, i));
+    if (text != attributes.end() || image != attributes.end()) {
+      if (text != attributes.end() && text->second == "false") batch.text_unsafe[i] = false;
+      if (image != attributes.end() && image->second == "false") batch.image_unsafe[i] = false;
+      continue;
     }
-    if (text_safe) batch.text_unsafe[i] = false;
-    if (image_safe) batch.image_unsafe[i] = false;
+    const double u = Random::named(seed_, "shield." + std::to_string(first + i)).uniform();
+    const bool both = u >= mix[0] + mix[1] && u < mix[0] + mix[1] + mix[2];
+    if (both || (u >= mix[0] && u < mix[0] + mix[1])) {
+      batch.text_unsafe[i] = false;
+      batch.text_replaced[i] = true;
+      if (batch.ids.defined()) batch.ids.select(0, n + i).copy_(batch.ids.select(0, i));
+    }
+    if (both || u < mix[0]) {
+      batch.image_unsafe[i] = false;
+      batch.image_replaced[i] = true;
+      if (batch.pixels.defined()) batch.pixels.select(0, n + i).copy_(batch.pixels.select(0, i));
+    }
   }
 }
 
@@ -194,15 +199,15 @@ ObjectiveInput HardenTask::input_of(const Batch& batch) {
   };
   input.reference = to_device(pick(reference_, rows));
   if (shield_) {
-    // A half that was made safe has the safe partner's reference.
-    auto choose = [&](const at::Tensor& mask, const at::Tensor& unsafe, const at::Tensor& safe) {
-      return at::where(mask.to(device).view({-1, 1}), unsafe, safe);
+    // A half that shows the safe partner's content has its reference too.
+    auto choose = [&](const at::Tensor& replaced, const at::Tensor& own, const at::Tensor& safe) {
+      return at::where(replaced.to(device).view({-1, 1}), safe, own);
     };
     input.text_unsafe = batch.text_unsafe.to(device);
     input.image_unsafe = batch.image_unsafe.to(device);
     auto& r = input.reference;
-    r.unsafe_text = choose(batch.text_unsafe, r.unsafe_text, r.safe_text);
-    r.unsafe_image = choose(batch.image_unsafe, r.unsafe_image, r.safe_image);
+    r.unsafe_text = choose(batch.text_replaced, r.unsafe_text, r.safe_text);
+    r.unsafe_image = choose(batch.image_replaced, r.unsafe_image, r.safe_image);
   }
   if (objective_->needs_targets()) {
     const at::Tensor by_text = target_of_text_.index_select(0, rows);

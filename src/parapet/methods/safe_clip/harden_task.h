@@ -43,7 +43,8 @@ class HardenTask final : public TrainingTask {
   struct Batch {
     std::vector<int64_t> rows;
     at::Tensor ids, pixels;
-    at::Tensor text_unsafe, image_unsafe;  // shield_clip
+    at::Tensor text_unsafe, image_unsafe;      // shield_clip, bool [n]
+    at::Tensor text_replaced, image_replaced;  // the generated half shows the safe partner's
   };
   Batch draw(int64_t position) const;
   void mix_for_shield(Batch& batch, int64_t first) const;

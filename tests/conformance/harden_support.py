@@ -1,0 +1,107 @@
+"""A tiny CLIP folder with a real tokenizer, a data set directory of noise pictures, and the command
+that hardens the one with the other."""
+import json
+import os
+import pathlib
+import subprocess
+
+import numpy as np
+import torch
+from PIL import Image
+
+from clip_probe import PARAPET, ROOT, CLIPModel, make, sizes, tower
+from clip_vocabulary import write_clip_files
+
+torch.set_num_threads(1)
+VOCABULARY = ROOT / ".cache/assets/bpe_simple_vocab_16e6.txt.gz"
+MEAN, STD = [0.48, 0.46, 0.41], [0.27, 0.26, 0.28]
+SIZE = 32
+# Width 32, two layers, 32 px: a step of eight quadruplets takes milliseconds.
+TINY = sizes(tower(32, 2, 2, vocab_size=49408, max_position_embeddings=77, bos_token_id=49406,
+                   eos_token_id=49407),
+             tower(32, 2, 2, image_size=SIZE, patch_size=16), 16)
+OBJECTS = ["apple", "lantern", "violin", "kettle", "umbrella", "bicycle", "teapot", "marble"]
+
+
+def write_model(folder, config=None, size=SIZE):
+    model = make(CLIPModel, config or TINY)
+    model.save_pretrained(folder)
+    write_clip_files(VOCABULARY, folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({
+        "do_resize": True, "size": {"shortest_edge": size}, "do_center_crop": True,
+        "crop_size": {"height": size, "width": size}, "do_rescale": True, "rescale_factor": 1 / 255,
+        "do_normalize": True, "image_mean": MEAN, "image_std": STD, "do_convert_rgb": True,
+        "resample": 3, "image_processor_type": "CLIPImageProcessor"}))
+    return folder
+
+
+def write_data(folder, train=8, val=4, size=SIZE, attributes=lambda i: {}):
+    """Quadruplets whose pictures are noise in blocks, of exactly the model's size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(7)
+    rows = []
+    for i in range(train + val):
+        thing = OBJECTS[i % len(OBJECTS)] + (" old" if i >= len(OBJECTS) else "")
+        for kind in ("safe", "unsafe"):
+            pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            pixels = pixels.repeat(size // 8, 0).repeat(size // 8, 1)
+            Image.fromarray(pixels).save(folder / f"{kind}_{i}.png")
+        rows.append({"id": f"q{i}", "safe_text": f"a photo of the {thing} on a table",
+                     "unsafe_text": f"a photo of the {thing} on fire" + " today" * (i % 3),
+                     "safe_image": f"safe_{i}.png", "unsafe_image": f"unsafe_{i}.png",
+                     "category": "fire", "split": "train" if i < train else "val",
+                     "attributes": attributes(i)})
+    write_rows(folder, rows)
+    return folder
+
+
+def read_rows(folder):
+    return [json.loads(line) for line in (folder / "quadruplets.jsonl").read_text().splitlines()]
+
+
+def write_rows(folder, rows):
+    (folder / "quadruplets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+QUICK = ["--threads", "1", "--dtype", "fp32", "--batch-size", "8", "--max-steps", "4", "--log-every",
+         "1", "--optimizer", "adam", "--lr", "1e-3", "--schedule", "constant", "--clip-norm", "0",
+         "--lora-r", "4", "--lora-dropout", "0", "--patience", "0", "--validate-every", "0",
+         "--checkpoint-every", "0"]
+
+
+def harden_command(model, data, out, *flags):
+    """Later flags win over the quick ones; a flag given as (name,) is left out."""
+    flags = [str(flag) for flag in flags]
+    quick = [part for name, value in zip(QUICK[::2], QUICK[1::2]) if name not in flags
+             for part in (name, value)]
+    cache = [] if "--reference-cache" in flags else ["--reference-cache",
+                                                     str(pathlib.Path(out).parent / "cache")]
+    return [str(x) for x in (PARAPET, "harden", "safe-clip", "--model", model, "--data", data,
+                             "--out", out)] + quick + cache + flags
+
+
+def environment(**more):
+    kept = {k: v for k, v in os.environ.items()
+            if k not in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK")}
+    return kept | {"OMP_NUM_THREADS": "1"} | {k: str(v) for k, v in more.items()}
+
+
+def harden(model, data, out, *flags, code=0, env=None):
+    """Runs the command; the result as JSON when it is to succeed, else what it printed to stderr."""
+    command = harden_command(model, data, out, *flags) + ["--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=env or environment(),
+                          cwd=ROOT, timeout=600)
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    return (json.loads(done.stdout.splitlines()[-1]) | {"stderr": done.stderr} if code == 0
+            else done.stderr)
+
+
+def metrics(run):
+    """The lines of training steps, without validation."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if "terms" in line]
+
+
+def validation(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["validation"] for line in lines if "validation" in line]
