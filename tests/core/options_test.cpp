@@ -124,6 +124,18 @@ TEST(Options, PrintedRecipeLoadsBackExactly) {
   EXPECT_EQ(after.batch_size, before.batch_size);
 }
 
+TEST(Options, PrintedRecipeLeavesOutWhatWasNotGiven) {
+  std::string model, kind, note;
+  OptionList list;
+  list.require("model", model, "checkpoint");
+  list.add("kind", kind, "which", {"a", "b"});
+  list.add("note", note, "free text");
+  const std::string text = to_toml(list);
+  EXPECT_THAT(text,
+              AllOf(HasSubstr("\n# model = "), HasSubstr("\n# kind = "), HasSubstr("\nnote = ")));
+  EXPECT_THAT(load_toml_text(list, text, "r.toml"), ElementsAre("note"));
+}
+
 TEST(Options, FlagsParseStrictly) {
   Sample sample;
   const OptionList list = sample.list();

@@ -81,7 +81,8 @@ std::vector<std::string> load_toml_text(const OptionList& list, std::string_view
                                         std::string_view source);
 // Parses one value as a flag would give it ("true", "3", "0.1", "a,b"). UsageError when it cannot.
 void set_option(const Option& option, std::string_view text);
-// The resolved configuration as TOML, in listing order; loads back with load_toml.
+// The resolved configuration as TOML, in listing order; loads back with load_toml. A required or
+// restricted string that was not given is commented out.
 std::string to_toml(const OptionList& list);
 nlohmann::json to_json(const OptionList& list);
 

@@ -119,6 +119,12 @@ std::string literal(const std::vector<T>& values) {
   return "[" + join(items, ", ") + "]";
 }
 
+// A required or restricted string that was not given: no value stands for "none" there.
+bool not_given(const Option& option) {
+  const auto* text = std::get_if<std::string*>(&option.value);
+  return text != nullptr && (*text)->empty() && (option.required || !option.choices.empty());
+}
+
 }  // namespace
 
 std::vector<std::string> load_toml_text(const OptionList& list, std::string_view text,
@@ -150,7 +156,7 @@ std::string to_toml(const OptionList& list) {
     if (!option.choices.empty()) help += " (" + join(option.choices, ", ") + ")";
     for (char& c : help)
       if (c == '\n') c = ' ';
-    out += "# " + help + "\n" + option.name + " = ";
+    out += "# " + help + "\n" + (not_given(option) ? "# " : "") + option.name + " = ";
     out += std::visit([](auto* value) { return literal(*value); }, option.value);
     out += "\n";
   }
