@@ -91,7 +91,7 @@ def find_targets(everything):
 
 
 def safer_clip(x, ref, scale, targets, everything, rows, progress, **_):
-    admitted = (1 + min(2, int(progress * 3))) / 3
+    admitted = (1 + min(2, int(progress * 9))) / 3
     active = [i for i, row in enumerate(rows) if targets.difficulty[row] <= admitted]
     text_t = [targets.text[rows[i]] for i in active]
     image_t = [targets.image[rows[i]] for i in active]

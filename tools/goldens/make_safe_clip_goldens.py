@@ -54,6 +54,10 @@ def adapted(model, targets, name):
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
     tuned.save_pretrained(OUT / f"adapter_{name}")
     (OUT / f"adapter_{name}/README.md").unlink(missing_ok=True)
+    file = OUT / f"adapter_{name}/adapter_config.json"
+    config = json.loads(file.read_text())
+    config["target_modules"].sort()  # peft writes a set, in any order
+    file.write_text(json.dumps(config, indent=2) + "\n")
     return tuned
 
 

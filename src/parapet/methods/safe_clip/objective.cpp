@@ -97,12 +97,13 @@ class SaferClip final : public Objective {
   }
 
  private:
-  // Thirds of the run admit the easiest third, two thirds, all (the paper's three epochs).
+  // The paper goes from easy pairs to all in three of its nine epochs: the first ninth of the run
+  // admits the easiest third, the second ninth two thirds, the rest everything.
   static at::Tensor curriculum(const ObjectiveInput& input) {
     const int64_t n = input.tuned.safe_text.size(0);
     if (!input.difficulty.defined()) return at::ones({n}, input.tuned.safe_text.options());
-    const double admitted = input.progress < 1.0 / 3   ? 1.0 / 3
-                            : input.progress < 2.0 / 3 ? 2.0 / 3
+    const double admitted = input.progress < 1.0 / 9   ? 1.0 / 3
+                            : input.progress < 2.0 / 9 ? 2.0 / 3
                                                        : 1.0;
     return input.difficulty.le(admitted).to(at::kFloat);
   }
