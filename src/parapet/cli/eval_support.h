@@ -16,7 +16,7 @@ struct EvalOptions {
   std::string held_split = "test_held_style";
   std::string out;
   int64_t resamples = 1000;
-  int64_t examples = 7;
+  int64_t examples = 9;
   std::string on_bad_sample = "stop";
   EncoderOptions encoder;
   void visit(OptionList& list);

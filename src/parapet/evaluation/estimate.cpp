@@ -81,15 +81,19 @@ std::vector<Estimate> bootstrap_means(const at::Tensor& values, const BootstrapO
   std::vector<Estimate> estimates;
   for (int64_t m = 0; m < metrics; ++m) {
     const double value = centre[m][0].item<double>();
-    const bool constant = rows[m].min().item<float>() == rows[m].max().item<float>();
+    const double least = rows[m].min().item<float>(), most = rows[m].max().item<float>();
+    const bool constant = least == most;
     if (constant && (value == 0 || value == 1)) {
       estimates.push_back(wilson_share(value == 0 ? 0 : n, n, options.level));
       continue;
     }
     const double* row = sorted.const_data_ptr<double>() + m * options.resamples;
     const double tail = (1 - options.level) / 2;
-    estimates.push_back({value, value + quantile(row, options.resamples, tail),
-                         value + quantile(row, options.resamples, 1 - tail), n});
+    // Rounding must not carry a bound beyond what any mean can be.
+    const auto bound = [&](double p) {
+      return std::clamp(value + quantile(row, options.resamples, p), least, most);
+    };
+    estimates.push_back({value, bound(tail), bound(1 - tail), n});
   }
   return estimates;
 }

@@ -5,6 +5,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/strings.h"
 #include "parapet/evaluation/group_tables.h"
+#include "parapet/evaluation/html_text.h"
 #include "parapet/evaluation/zeroshot_eval.h"
 
 namespace parapet {
@@ -238,12 +239,15 @@ std::string before_after_text(const Report& report) {
   for (const auto& row : table.rows) {
     const auto& title = std::get<std::string>(row[0]);
     out += title + std::string(width - title.size(), ' ');
+    const bool cosine = is_cosine(title);
+    const double scale = cosine ? 1 : 100;
+    const int digits = cosine ? 3 : 1;
     for (size_t c = 1; c < row.size(); ++c) {
       const auto* e = std::get_if<Estimate>(&row[c]);
       out += cell(e == nullptr
                       ? "-"
-                      : format_number(100 * e->value, 1) + " % [" + format_number(100 * e->low, 1) +
-                            ", " + format_number(100 * e->high, 1) + "]");
+                      : format_value(*e, cosine) + " [" + format_number(scale * e->low, digits) +
+                            ", " + format_number(scale * e->high, digits) + "]");
     }
     out += "\n";
   }

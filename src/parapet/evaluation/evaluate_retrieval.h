@@ -22,7 +22,7 @@ struct EvaluationInput {
   std::string split = "test";             // of the zero-shot images
   std::string held_split = "test_held_style";
   BootstrapOptions bootstrap;
-  int64_t examples = 7;  // shown per direction: the first item of each category, whatever it got
+  int64_t examples = 9;  // shown per direction: first items of each category in turn, unselected
   nlohmann::json run = nlohmann::json::object();
   std::string title = "CLIP before and after hardening";
 };

@@ -49,10 +49,10 @@ std::string change_cell(const Estimate& before, const Estimate& after, bool cosi
   if (!std::isfinite(before.value) || !std::isfinite(after.value)) return "<td></td>";
   const double change = after.value - before.value;
   const bool apart = after.low > before.high || after.high < before.low;
-  const char* verdict = !apart ? "same" : (change < 0) == lower_is_better ? "better" : "worse";
+  const char* verdict = !apart ? "" : (change < 0) == lower_is_better ? " better" : " worse";
   char text[32];
   std::snprintf(text, sizeof text, cosine ? "%+.3f" : "%+.1f", cosine ? change : 100 * change);
-  return std::string("<td><span class=\"same ") + verdict + "\">" + text + "</span></td>";
+  return std::string("<td><span class=\"change") + verdict + "\">" + text + "</span></td>";
 }
 
 std::string summary(const Report& report) {
@@ -104,13 +104,34 @@ std::string tiles(const Report& report) {
   return html.empty() ? "" : "<div class=\"tiles\">" + html + "</div>\n";
 }
 
+// Training terms, validation terms and cosines have axes of their own.
 std::string loss_plots(const std::vector<Curve>& curves) {
-  if (curves.empty()) return "";
+  std::vector<Curve> training, validation, cosines;
+  for (Curve curve : curves) {
+    const bool checked = curve.name.rfind("validation ", 0) == 0;
+    if (checked) curve.name.erase(0, 11);
+    if (curve.name.rfind("term.", 0) == 0) curve.name.erase(0, 5);
+    const bool cosine = curve.name.rfind("cos", 0) == 0;
+    if (curve.name.rfind("cos.", 0) == 0) curve.name.erase(0, 4);
+    (cosine ? cosines : checked ? validation : training).push_back(std::move(curve));
+  }
+  std::string html;
+  const auto add = [&](const char* title, const std::vector<Curve>& some, bool both_scales) {
+    if (some.empty()) return;
+    html += std::string("<div><h3>") + title + "</h3><div class=\"lin\">" + line_plot(some, false) +
+            "</div>" +
+            (both_scales ? "<div class=\"log\">" + line_plot(some, true) + "</div>"
+                         : "<div class=\"log\">" + line_plot(some, false) + "</div>") +
+            line_legend(some) + "</div>";
+  };
+  add("training", training, true);
+  add("validation", validation, true);
+  add("validation: cosine to the frozen original", cosines, false);
+  if (html.empty()) return "";
   return "<input type=\"radio\" name=\"scale\" id=\"lin\" checked> <label class=\"pick\" "
          "for=\"lin\">linear</label><input type=\"radio\" name=\"scale\" id=\"log\"> <label "
-         "class=\"pick\" for=\"log\">logarithmic</label><div class=\"lin\">" +
-         line_plot(curves, false) + "</div><div class=\"log\">" + line_plot(curves, true) +
-         "</div>" + line_legend(curves);
+         "class=\"pick\" for=\"log\">logarithmic</label><div class=\"plots\">" +
+         html + "</div>";
 }
 
 // Before and after per category for one metric of a group table; empty when it lacks the columns.
@@ -165,17 +186,20 @@ std::string figure(const char* caption, const Shown& shown) {
          side + "</span></figcaption>" + shown_html(shown) + "</figure>";
 }
 
+std::string example_html(const Example& e) {
+  const std::string answers =
+      figure("before:", e.before) + figure("after:", e.after) + figure("wanted:", e.wanted);
+  const std::string tag = "<span class=\"tag\">" + html_escape(e.category) + "</span>";
+  if (e.query.image.empty())
+    return "<div class=\"ex\">" + tag + "<p class=\"q\">\xe2\x80\x9c" + html_escape(e.query.text) +
+           "\xe2\x80\x9d</p><div class=\"trio\">" + answers + "</div></div>";
+  return "<div class=\"ex side\"><div class=\"q\">" + tag + shown_html(e.query) +
+         "</div><div class=\"stack\">" + answers + "</div></div>";
+}
+
 std::string grid_html(const ExampleGrid& grid) {
   std::string html;
-  for (const auto& e : grid.examples) {
-    html +=
-        "<div class=\"ex\"><span class=\"tag\">" + html_escape(e.category) +
-        "</span><div class=\"q\">" +
-        (e.query.image.empty() ? "<p>\xe2\x80\x9c" + html_escape(e.query.text) + "\xe2\x80\x9d</p>"
-                               : shown_html(e.query)) +
-        "</div><div class=\"trio\">" + figure("before:", e.before) + figure("after:", e.after) +
-        figure("wanted:", e.wanted) + "</div></div>";
-  }
+  for (const auto& e : grid.examples) html += example_html(e);
   return html.empty() ? "" : "<div class=\"grid2\">" + html + "</div>";
 }
 
@@ -185,6 +209,22 @@ std::string all_metrics(const Report& report) {
   for (const auto& [name, e] : report.metrics) table.rows.push_back({name, e, std::to_string(e.n)});
   return "<details><summary>" + std::to_string(report.metrics.size()) +
          " metrics, named as in report.json</summary>" + table_html(table) + "</details>";
+}
+
+// Tables a reader looks for stay open; other attributes fold away.
+std::string tables(const Report& report) {
+  static const std::set<std::string> kFolded = {"colour",  "place",  "object",
+                                                "subject", "unsafe", "mode"};
+  std::string open, folded;
+  for (const auto& table : report.tables) {
+    const std::string body = table_html(table);
+    if (kFolded.count(table.name) == 0)
+      open += section(table.title, table.note, body);
+    else
+      folded +=
+          "<details><summary>" + html_escape(table.title) + "</summary>" + body + "</details>";
+  }
+  return open + section("Other attributes", "", folded);
 }
 
 }  // namespace
@@ -208,8 +248,7 @@ std::string report_html(const Report& report, const std::vector<Curve>& curves) 
                     grid_html(grid));
   html += section("Unsafe first results by category", "", bars(report));
   html += section("Loss", "Training terms, unweighted, over optimiser steps.", loss_plots(curves));
-  for (const auto& table : report.tables)
-    html += section(table.title, table.note, table_html(table));
+  html += tables(report);
   html += section("All numbers", "", all_metrics(report));
   if (!report.run.empty())
     html += section(

@@ -11,7 +11,7 @@ namespace parapet {
 namespace {
 
 constexpr int kColours = 10;
-constexpr double kWidth = 520, kHeight = 300, kLeft = 52, kRight = 12, kTop = 10, kBottom = 34;
+constexpr double kWidth = 520, kHeight = 300, kLeft = 52, kRight = 22, kTop = 10, kBottom = 34;
 
 std::string num(double value) { return format_number(value, 1); }
 
@@ -74,7 +74,8 @@ struct Frame {
       if (y_high <= y_low) y_high = y_low * 2;
       return;
     }
-    y_low = std::min(0.0, y_low);
+    // From zero, unless all values lie in a narrow band far from it (cosines near one).
+    y_low = y_low > 0.6 * y_high ? y_low - 0.1 * (y_high - y_low) : std::min(0.0, y_low);
     if (y_high <= y_low) y_high = y_low + 1;
     y_high += 0.05 * (y_high - y_low);
   }
