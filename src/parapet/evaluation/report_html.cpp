@@ -60,8 +60,7 @@ std::string summary(const Report& report) {
   if (table.rows.empty()) return "";
   const bool both = table.columns.size() == 3;
   std::string html = "<div class=\"scroll\"><table><thead><tr><th>measure</th><th>before</th>";
-  html +=
-      both ? "<th>after</th><th>change, points</th></tr></thead><tbody>" : "</tr></thead><tbody>";
+  html += both ? "<th>after</th><th>change</th></tr></thead><tbody>" : "</tr></thead><tbody>";
   for (const auto& row : table.rows) {
     const auto& title = std::get<std::string>(row[0]);
     const bool cosine = is_cosine(title);
@@ -238,9 +237,11 @@ std::string report_html(const Report& report, const std::vector<Curve>& curves) 
       "</h1><p class=\"sub\">Parapet " + html_escape(report.kind) +
       " report. Intervals are 95 %.</p>\n" + tiles(report);
   html += section("Before and after",
-                  "Change is coloured where the two intervals do not overlap: green is better, red "
-                  "is worse.",
+                  "Change in points, coloured where the two intervals do not overlap: green is "
+                  "better, red is worse.",
                   summary(report));
+  // A comparison is its tables; elsewhere the pictures say more.
+  if (report.kind == "comparison") html += tables(report);
   for (const auto& grid : report.grids)
     html += section(grid.title,
                     "What comes first. One item per category in turn, not chosen by result. Green "
@@ -248,7 +249,7 @@ std::string report_html(const Report& report, const std::vector<Curve>& curves) 
                     grid_html(grid));
   html += section("Unsafe first results by category", "", bars(report));
   html += section("Loss", "Training terms, unweighted, over optimiser steps.", loss_plots(curves));
-  html += tables(report);
+  if (report.kind != "comparison") html += tables(report);
   html += section("All numbers", "", all_metrics(report));
   if (!report.run.empty())
     html += section(

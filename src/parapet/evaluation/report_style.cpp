@@ -61,7 +61,7 @@ pre{overflow-x:auto;font-size:.78rem;line-height:1.45;background:var(--page);bor
 footer{color:var(--soft);font-size:.82rem;margin-top:20px}
 @media (max-width:560px){main{padding:16px 12px 40px}section{padding:14px 13px;border-radius:10px}h1{font-size:1.35rem}
 .tiles{grid-template-columns:1fr 1fr;gap:8px}.tile{padding:10px 11px}.tile .num{font-size:1.1rem}.tile .num small{font-size:.85rem}
-.tile .what{font-size:.78rem;min-height:4em}th,td{padding:5px}th{min-width:0}figcaption .verdict{display:block}.stack .verdict{display:inline}svg text{font-size:15px}}
+.tile .what{font-size:.78rem;min-height:4em}th,td{padding:5px 3px}th{min-width:0}th:first-child,td:first-child{min-width:84px}td .ci{font-size:.7rem}.change{padding:1px 4px}figcaption .verdict{display:block}.stack .verdict{display:inline}svg text{font-size:15px}}
 @media print{:root{color-scheme:light;--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--accent:#1f5fbf;--good:#12784a;--goodbg:#fff;--bad:#b3261e;--badbg:#fff;--bar0:#9aa5b4;--bar1:#1f5fbf}
 body{font-size:11px}main{max-width:none;padding:0}section{border:0;padding:6px 0;margin:8px 0}section>h2{break-after:avoid}
 .tile,.ex,tr,svg{break-inside:avoid}.pick,#lin,#log{display:none}.scroll{overflow:visible}th:first-child,td:first-child{position:static}
