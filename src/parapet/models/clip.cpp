@@ -16,6 +16,12 @@ at::Tensor take_rows(const at::Tensor& x, const at::Tensor& rows) {
   return x.gather(1, rows.view({-1, 1, 1}).expand({-1, 1, x.size(2)}));
 }
 
+// A plain float32 layer whose own weights are being trained.
+bool trains_whole(const nn::Linear& linear) {
+  return !linear.lora && linear.weight().value.requires_grad() && at::GradMode::is_enabled() &&
+         linear.weight().value.scalar_type() == at::kFloat;
+}
+
 }  // namespace
 
 // ---- the Transformer layer -------------------------------------------------
@@ -31,9 +37,20 @@ at::Tensor ClipAttention::forward(const at::Tensor& x, bool causal, const at::Te
   auto by_head = [&](const at::Tensor& y) {
     return y.view({y.size(0), y.size(1), heads_, y.size(2) / heads_}).transpose(1, 2);
   };
+  at::Tensor mixed;
+  if (!rows.defined() && x.scalar_type() == at::kFloat && trains_whole(q_proj_) &&
+      trains_whole(k_proj_) && trains_whole(v_proj_)) {
+    // Whole weights in training: one product over the stacked weights, forward and backward. (For
+    // inference the copy would cost more than it saves.)
+    const at::Tensor qkv =
+        at::linear(x, at::cat({q_proj_.matrix(), k_proj_.matrix(), v_proj_.matrix()}),
+                   at::cat({q_proj_.bias().value, k_proj_.bias().value, v_proj_.bias().value}));
+    const auto parts = qkv.chunk(3, -1);
+    mixed = nn::attention(by_head(parts[0]), by_head(parts[1]), by_head(parts[2]), causal);
+    return out_proj_.forward(mixed.transpose(1, 2).reshape({x.size(0), mixed.size(2), x.size(2)}));
+  }
   const at::Tensor k = by_head(k_proj_.forward(x));
   const at::Tensor v = by_head(v_proj_.forward(x));
-  at::Tensor mixed;
   if (rows.defined()) {
     const at::Tensor q = by_head(q_proj_.forward(take_rows(x, rows)));
     // A pooled row sees itself and what comes before it.

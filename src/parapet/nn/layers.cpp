@@ -1,11 +1,13 @@
 #include "parapet/nn/layers.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 
 #include "parapet/core/error.h"
+#include "parapet/nn/quick_gelu_kernel.h"
 
 namespace parapet::nn {
 namespace {
@@ -18,20 +20,43 @@ at::Tensor as_type(const at::Tensor& tensor, at::ScalarType type) {
   return tensor.scalar_type() == type ? tensor : tensor.to(type);
 }
 
+// The fused kernels apply to contiguous float32 on the CPU.
+bool fusable(const at::Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous();
+}
+
+constexpr int64_t kGrain = 16384;  // elements per task: about the cost of waking a thread
+
 // x * sigmoid(1.702 x), keeping x alone for backward.
 class QuickGelu : public torch::autograd::Function<QuickGelu> {
  public:
-  static constexpr double kSlope = 1.702;
   static Variable forward(AutogradContext* context, const Variable& x) {
     context->save_for_backward({x});
-    return at::mul(x, kSlope).sigmoid_().mul_(x);
+    if (!fusable(x)) return at::mul(x, kQuickGeluSlope).sigmoid_().mul_(x);
+    at::Tensor y = at::empty_like(x);
+    const float* from = x.const_data_ptr<float>();
+    float* to = y.data_ptr<float>();
+    at::parallel_for(0, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
+      quick_gelu_forward(from + begin, to + begin, end - begin);
+    });
+    return y;
   }
+
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const at::Tensor x = context->get_saved_variables()[0];
-    const at::Tensor s = at::mul(x, kSlope).sigmoid_();
-    // d/dx = s + slope x s (1 - s)
-    at::Tensor slope = at::rsub(s, 1.0).mul_(x).mul_(kSlope).add_(1.0).mul_(s);
-    return {slope.mul_(grads[0])};
+    const at::Tensor dy = grads[0];
+    if (!fusable(x) || !fusable(dy)) {
+      const at::Tensor s = at::mul(x, kQuickGeluSlope).sigmoid_();
+      return {at::rsub(s, 1.0).mul_(x).mul_(kQuickGeluSlope).add_(1.0).mul_(s).mul_(dy)};
+    }
+    at::Tensor dx = at::empty_like(x);
+    const float* at_x = x.const_data_ptr<float>();
+    const float* at_dy = dy.const_data_ptr<float>();
+    float* to = dx.data_ptr<float>();
+    at::parallel_for(0, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
+      quick_gelu_backward(at_x + begin, at_dy + begin, to + begin, end - begin);
+    });
+    return {dx};
   }
 };
 

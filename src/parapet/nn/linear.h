@@ -32,6 +32,8 @@ class Linear {
   bool has_bias() const { return has_bias_; }
   Parameter& weight() { return weight_; }
   Parameter& bias() { return bias_; }
+  const Parameter& weight() const { return weight_; }
+  const Parameter& bias() const { return bias_; }
   // W as [out, in], whatever the checkpoint shape.
   at::Tensor matrix() const;
 
