@@ -44,6 +44,23 @@ __attribute__((target("avx512f"))) double dot_avx512(const float* a, const float
   _mm512_store_pd(lanes + 8, high);
   return finish(lanes, a, b, i, n);
 }
+
+__attribute__((target("avx512f"))) float quick_avx512(const float* a, const float* b, int64_t n) {
+  __m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    s0 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), s0);
+    s1 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(b + i + 16), s1);
+    s2 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 32), _mm512_loadu_ps(b + i + 32), s2);
+    s3 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 48), _mm512_loadu_ps(b + i + 48), s3);
+  }
+  for (; i < n; i += 16) {
+    const auto mask = static_cast<__mmask16>(n - i >= 16 ? 0xffff : (1 << (n - i)) - 1);
+    s0 =
+        _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, a + i), _mm512_maskz_loadu_ps(mask, b + i), s0);
+  }
+  return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)));
+}
 #endif
 
 }  // namespace
@@ -54,6 +71,14 @@ double exact_dot(const float* a, const float* b, int64_t n) {
   if (wide) return dot_avx512(a, b, n);
 #endif
   return dot_portable(a, b, n);
+}
+
+float quick_dot(const float* a, const float* b, int64_t n) {
+#if defined(__x86_64__)
+  static const bool wide = __builtin_cpu_supports("avx512f");
+  if (wide) return quick_avx512(a, b, n);
+#endif
+  return static_cast<float>(dot_portable(a, b, n));
 }
 
 }  // namespace parapet

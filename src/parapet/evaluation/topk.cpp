@@ -76,7 +76,7 @@ class Block {
   int64_t scan_int8(Int8Queries& queries, int64_t panels) {
     constexpr int64_t kPanel = Int8Gallery::kPanel;
     queries.load(search_.queries.row(first_), count_);
-    int64_t before = 0;
+    int64_t passed = 0;
     for (int64_t panel = 0; panel < panels; ++panel) {
       candidates_.clear();
       for (int64_t group = 0; group < queries.groups(); ++group)
@@ -84,15 +84,19 @@ class Block {
       // By column: each gallery row then comes from memory once.
       std::sort(candidates_.begin(), candidates_.end(),
                 [](const Candidate& a, const Candidate& b) { return a.column < b.column; });
-      for (const Candidate& c : candidates_) consider(c.row, c.column);
+      for (const Candidate& c : candidates_)
+        if (quick_dot(search_.queries.row(first_ + c.row), search_.gallery.row(c.column),
+                      search_.gallery.width) >= thresholds_[c.row] - search_.gemm_slack)
+          consider(c.row, c.column);
+      passed += static_cast<int64_t>(candidates_.size());
       const int64_t columns = std::min((panel + 1) * kPanel, search_.gallery.rows);
       stats.int8_pairs += count_ * (columns - panel * kPanel);
       // Judged every 64 panels, so that the first ones, before thresholds exist, weigh little.
       if (panel % 64 == 63) {
-        const double share = static_cast<double>(stats.rescored - before) /
-                             static_cast<double>(count_ * kPanel * 64);
+        const double share =
+            static_cast<double>(passed) / static_cast<double>(count_ * kPanel * 64);
         if (share > kGiveUpShare && panel >= 127) return columns;
-        before = stats.rescored;
+        passed = 0;
       }
     }
     return search_.gallery.rows;
