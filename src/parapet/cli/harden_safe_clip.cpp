@@ -3,7 +3,6 @@
 
 #include "parapet/cli/command.h"
 #include "parapet/cli/run_support.h"
-#include "parapet/core/strings.h"
 #include "parapet/methods/safe_clip/harden.h"
 
 namespace parapet::cli {
@@ -26,22 +25,11 @@ class HardenSafeClip final : public Command {
         open_run(out_, session, {{"model", options_.model}, {"data", options_.data}},
                  options_.trainer.resume, *communicator);
     const SafeClipResult result = harden_safe_clip(options_, run, *communicator, session.context);
-    const TrainingResult& training = result.training;
-    session.print("hardened with " + options_.objective.name + ": " +
-                  std::to_string(training.steps) + " steps, " +
-                  format_number(training.samples_per_second, 1) + " quadruplets/s; model in " +
-                  run.model().string());
-    for (const auto& [name, value] : training.last_validation)
-      session.print("  validation " + name + " " + format_number(value, 4));
-    return {{"run", out_},
-            {"model", run.model().string()},
-            {"quadruplets", result.train_quadruplets},
-            {"skipped", result.skipped},
-            {"steps", training.steps},
-            {"seconds", training.seconds},
-            {"stopped_early", training.stopped_early},
-            {"samples_per_second", training.samples_per_second},
-            {"validation", training.last_validation}};
+    nlohmann::json json = report_training("hardened with " + options_.objective.name, "quadruplets",
+                                          result.training, run, session);
+    json["quadruplets"] = result.train_quadruplets;
+    json["skipped"] = result.skipped;
+    return json;
   }
 
  private:

@@ -3,6 +3,9 @@
 #include <torch/version.h>
 
 #include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "parapet/core/strings.h"
 
 namespace parapet::cli {
 
@@ -23,5 +26,22 @@ RunDirectory open_run(const std::string& out, const Session& session,
 }
 
 std::map<std::string, std::string> library_versions() { return {{"torch", TORCH_VERSION}}; }
+
+nlohmann::json report_training(const std::string& what, const std::string& unit,
+                               const TrainingResult& result, const RunDirectory& run,
+                               const Session& session) {
+  session.print(what + ": " + std::to_string(result.steps) + " steps, " +
+                format_number(result.samples_per_second, 1) + " " + unit + "/s; model in " +
+                run.model().string());
+  for (const auto& [name, value] : result.last_validation)
+    session.print("  validation " + name + " " + format_number(value, 4));
+  return {{"run", run.path().string()},
+          {"model", run.model().string()},
+          {"steps", result.steps},
+          {"seconds", result.seconds},
+          {"stopped_early", result.stopped_early},
+          {"samples_per_second", result.samples_per_second},
+          {"validation", result.last_validation}};
+}
 
 }  // namespace parapet::cli

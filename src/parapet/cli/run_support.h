@@ -7,6 +7,7 @@
 #include "parapet/cli/command.h"
 #include "parapet/training/distributed.h"
 #include "parapet/training/run_directory.h"
+#include "parapet/training/trainer.h"
 
 namespace parapet::cli {
 
@@ -17,6 +18,12 @@ std::unique_ptr<Communicator> communicator_from_environment(const std::string& d
 RunDirectory open_run(const std::string& out, const Session& session,
                       const std::map<std::string, std::filesystem::path>& inputs, bool resume,
                       Communicator& communicator);
+
+// Prints what a training run did ("trained 40 steps, 12.0 pairs/s; model in ...", then its
+// validation) and returns the fields every training command reports.
+nlohmann::json report_training(const std::string& what, const std::string& unit,
+                               const TrainingResult& result, const RunDirectory& run,
+                               const Session& session);
 
 // "torch" -> version and the like, for run records.
 std::map<std::string, std::string> library_versions();

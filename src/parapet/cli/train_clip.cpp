@@ -3,7 +3,6 @@
 
 #include "parapet/cli/command.h"
 #include "parapet/cli/run_support.h"
-#include "parapet/core/strings.h"
 #include "parapet/methods/contrastive/pretrain.h"
 
 namespace parapet::cli {
@@ -35,17 +34,7 @@ class TrainClip final : public Command {
     const RunDirectory run =
         open_run(out_, session, inputs, options_.trainer.resume, *communicator);
     const TrainingResult result = train_clip(options_, run, *communicator, session.context);
-    session.print("trained " + std::to_string(result.steps) + " steps, " +
-                  format_number(result.samples_per_second, 1) + " pairs/s; model in " +
-                  run.model().string());
-    for (const auto& [name, value] : result.last_validation)
-      session.print("  validation " + name + " " + format_number(value, 4));
-    return {{"run", out_},
-            {"model", run.model().string()},
-            {"steps", result.steps},
-            {"seconds", result.seconds},
-            {"samples_per_second", result.samples_per_second},
-            {"validation", result.last_validation}};
+    return report_training("trained", "pairs", result, run, session);
   }
 
  private:
