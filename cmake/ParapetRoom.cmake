@@ -1,10 +1,11 @@
-# parapet_room(NAME [TORCH] ROOMS <rooms above> LIBS <libraries>)
+# parapet_room(NAME [TORCH] ROOMS <rooms above> LIBS <libraries> PRIVATE_LIBS <libraries>)
 #   library  parapet_NAME        from src/parapet/NAME/**/*.cpp
 #   program  parapet_NAME_tests  from tests/NAME/**/*_test.cpp
 #   program  parapet_X           from each tests/NAME/X_main.cpp, for tests that drive it from outside
+# PRIVATE_LIBS stay out of the rooms below: their headers show in no header of the room.
 # TORCH rooms share one precompiled header; the others share a light one.
 function(parapet_room name)
-  cmake_parse_arguments(ARG "TORCH" "" "ROOMS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH" "" "ROOMS;LIBS;PRIVATE_LIBS" ${ARGN})
   file(GLOB_RECURSE _sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/parapet/${name}/*.cpp")
   list(FILTER _sources EXCLUDE REGEX "/cli/main\\.cpp$")
   if(NOT _sources)
@@ -18,7 +19,7 @@ function(parapet_room name)
       target_link_libraries(parapet_${name} PUBLIC ${_room})
     endif()
   endforeach()
-  target_link_libraries(parapet_${name} PUBLIC ${ARG_LIBS})
+  target_link_libraries(parapet_${name} PUBLIC ${ARG_LIBS} PRIVATE ${ARG_PRIVATE_LIBS})
   target_compile_options(parapet_${name} PRIVATE ${PARAPET_WARNINGS})
   if(ARG_TORCH)
     target_link_libraries(parapet_${name} PUBLIC parapet::torch)

@@ -1,0 +1,17 @@
+# Imported target parapet::openvino from the openvino wheel: headers, libraries and CMake files are
+# inside it. Must come before Torch is looked for.
+set(PARAPET_OPENVINO "" CACHE PATH "Folder of the openvino Python package (default: the wheel in .venv)")
+if(NOT PARAPET_OPENVINO)
+  file(GLOB _wheel "${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/openvino")
+  if(_wheel)
+    list(GET _wheel 0 PARAPET_OPENVINO)
+  endif()
+endif()
+if(NOT EXISTS "${PARAPET_OPENVINO}/cmake/OpenVINOConfig.cmake")
+  message(FATAL_ERROR "No OpenVINO in '${PARAPET_OPENVINO}'. Run `make setup`.")
+endif()
+find_package(OpenVINO REQUIRED CONFIG PATHS "${PARAPET_OPENVINO}/cmake" NO_DEFAULT_PATH)
+set(PARAPET_OPENVINO_RPATH "${PARAPET_OPENVINO}/libs")
+add_library(parapet_openvino INTERFACE)
+target_link_libraries(parapet_openvino INTERFACE openvino::runtime)
+add_library(parapet::openvino ALIAS parapet_openvino)
