@@ -1,0 +1,158 @@
+// The guard's answer. It explains itself: scores with the thresholds they met, rules that fired,
+// what was and was not scanned, versions, and what each level cost.
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "parapet/guard/request.h"
+
+namespace parapet::guard {
+
+// Weakest first; the strongest that applies wins.
+enum class Action { kAllow, kFlag, kModify, kBlock };
+std::string_view action_name(Action action);  // allow, flag, modify, block
+
+// kPartly: some level that the policy asks for could not look at it. Neither kPartly nor
+// kNotScanned is ever clean.
+enum class ScanState { kScanned, kPartly, kNotScanned };
+std::string_view scan_state_name(ScanState state);  // scanned, partly_scanned, not_scanned
+
+// One thing that could not be scanned. `reason` is a stable word for metrics and clients:
+// too_many_parts, too_large, empty, bad_url, host_not_allowed, private_address, fetch_failed,
+// bad_data_uri, not_an_image, damaged_image, invalid_text, deadline, signal_failed,
+// signal_not_ready, text_too_long, truncated, bad_rule.
+struct ScanFailure {
+  int part = -1;      // index into GuardRequest::parts; -1 = the request as a whole
+  std::string level;  // limits, hash, rules, clip, classifier, ocr, consistency
+  std::string reason;
+  std::string detail;  // for people
+  bool fail_closed = false;
+};
+
+// One score of one signal.
+struct Score {
+  std::string category;  // leaf of the taxonomy, or "contradiction"
+  Modality modality = Modality::kText;
+  int part = -1;          // text or image part; for kJoint the image
+  int text_part = -1;     // for kJoint the text; for a text read from an image, -1
+  double value = 0;       // 0..1, calibrated where the signal is
+  std::string signal;     // e.g. "clip.heads", "clip.zeroshot", "classifier.opennsfw"
+  bool from_ocr = false;  // the text was read from image `part`
+  bool review = false;    // the signal itself calls it undecided (conformal set)
+};
+
+// A category's result: the highest score per modality against the policy's thresholds.
+struct CategoryResult {
+  std::string category;
+  std::string parent;
+  double score = 0;                                  // highest over modalities
+  std::array<std::optional<double>, 3> by_modality;  // by Modality; empty = no signal looked
+  // Of the modality that decided; empty = the policy gives none.
+  std::optional<double> flag_at;
+  std::optional<double> block_at;
+  Modality decided_by = Modality::kText;
+  int part = -1;                   // that gave the highest score
+  int severity = 0;                // Azure's scale for images: 0 safe, 2 low, 4 medium, 6 high
+  Action action = Action::kAllow;  // what is enforced
+  Action shadow_action = Action::kAllow;  // what would be if the category were enforced
+  bool review = false;                    // in the undecided band
+  bool flagged() const { return action != Action::kAllow; }
+};
+
+// A list or rule that matched. Offsets are bytes of the part's text; never the text itself.
+struct RuleHit {
+  std::string kind;  // word, regex, sha256, pdq, combination
+  std::string rule;  // name in the policy
+  std::string category;
+  int part = -1;
+  bool from_ocr = false;
+  size_t begin = 0, end = 0;       // word, regex
+  int distance = -1;               // pdq: differing bits
+  std::string detail;              // e.g. the list entry's id
+  Action action = Action::kAllow;  // what the rule enforces
+  Action shadow_action = Action::kAllow;
+};
+
+struct PartResult {
+  std::string label;
+  Modality modality = Modality::kText;
+  ScanState state = ScanState::kScanned;
+  std::vector<std::string> scanned_by;  // levels that looked at it
+  Action action = Action::kAllow;       // strongest of what concerns this part
+  std::string sha256;                   // of its bytes
+  int64_t bytes = 0;
+  int64_t width = 0, height = 0;  // images
+  std::string pdq;                // images: 64 hexadecimal digits; empty below the quality floor
+  int ocr_characters = -1;        // images: text read from it; -1 = not tried
+};
+
+// A part as it may be shown: blurred, masked, replaced or its embedding redirected.
+struct ModifiedPart {
+  int part = -1;
+  std::string how;               // blur, pixelate, mask, replace, redirect
+  std::string content;           // text, or PNG bytes
+  std::string media_type;        // text/plain, image/png; empty for redirect
+  std::string detail;            // e.g. which safe counterpart
+  std::vector<float> embedding;  // redirect: the hardened model's, L2-normalised
+};
+
+struct Explanation {
+  int part = -1;
+  std::string category;
+  std::string kind;  // saliency (image), attribution (text)
+  std::string png;
+  std::vector<std::pair<std::string, double>> words;  // attribution: word and its share
+};
+
+struct LevelTiming {
+  std::string level;
+  double milliseconds = 0;
+};
+
+struct ModelVersion {
+  std::string name;     // "clip", "classifier.opennsfw", "pdq.known"
+  std::string version;  // content hash
+};
+
+struct Decision {
+  std::string id;
+  Action action = Action::kAllow;
+  Action shadow_action = Action::kAllow;  // had every shadow rule been enforced
+  bool review = false;                    // undecided: for a person or a larger model
+  bool complete = true;                   // every part scanned by every level the policy asks for
+  std::string reason;                     // one sentence for people
+  std::vector<PartResult> parts;
+  std::vector<CategoryResult> categories;  // every category of the policy, highest score first
+  std::vector<Score> scores;
+  std::vector<RuleHit> rules;
+  std::vector<ScanFailure> not_scanned;
+  std::vector<ModifiedPart> modified;
+  std::vector<Explanation> explanations;
+  std::string policy_name;
+  std::string policy_version;  // what the policy calls itself
+  std::string policy_hash;     // of its bytes, taxonomy and lists: 16 hexadecimal digits
+  std::string profile;
+  std::string tenant;
+  Side side = Side::kInput;
+  std::vector<ModelVersion> models;
+  std::vector<LevelTiming> timings;
+  double milliseconds = 0;
+
+  // Allowed, complete, nothing to review and no shadow rule against it.
+  bool clean() const {
+    return action == Action::kAllow && shadow_action == Action::kAllow && complete && !review;
+  }
+};
+
+// The JSON of `parapet guard check` and POST /v1/guard. Pictures as base64. Field order is fixed.
+nlohmann::ordered_json to_json(const Decision& decision);
+// Severity 0..7 (text) of Azure's scale as words: safe, low, medium, high.
+std::string_view severity_name(int severity);
+
+}  // namespace parapet::guard
