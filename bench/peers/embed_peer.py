@@ -8,7 +8,6 @@ longest of the batch with "longest"; both are measured.
 """
 
 import json
-import os
 import pathlib
 import statistics
 import subprocess
@@ -25,18 +24,26 @@ CACHE = pathlib.Path(".cache/bench")
 
 
 def ours(parapet, model, images, texts, precision, out):
-    """JSON result and peak memory in bytes of one process."""
-    command = ["/usr/bin/env", parapet, "embed", "--model", str(model), "--precision", precision,
+    """JSON result of one process."""
+    command = [parapet, "embed", "--model", str(model), "--precision", precision,
                "--json", "--quiet", "--out", str(out)]
     if images:
         command += ["--images", str(images)]
     if texts:
         command += ["--texts", str(texts)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, output
-    return json.loads(output.strip().splitlines()[-1]), usage.ru_maxrss * 1024
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return json.loads(output.strip().splitlines()[-1])
+
+
+def peak_memory(command):
+    """Peak resident bytes of a command. A child starts with the peak of the process it was forked
+    from, and this one holds two models: a bare interpreter stands between."""
+    between = ("import os, subprocess, sys\n"
+               "child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)\n"
+               "_, status, usage = os.wait4(child.pid, 0)\n"
+               "print(usage.ru_maxrss * 1024); sys.exit(status != 0)")
+    return int(subprocess.run([sys.executable, "-S", "-c", between, *map(str, command)], text=True,
+                              stdout=subprocess.PIPE, check=True).stdout)
 
 
 @torch.inference_mode()
@@ -77,7 +84,7 @@ def main():
     for _ in range(rounds):
         for precision in ("bf16", "fp32"):
             out = CACHE / "embeds.safetensors"
-            result, _ = ours(parapet, folder, listing, text_file, precision, out)
+            result = ours(parapet, folder, listing, text_file, precision, out)
             rates.setdefault(f"ours.{precision}.images", []).append(result["images"]["per_second"])
             rates.setdefault(f"ours.{precision}.texts", []).append(result["texts"]["per_second"])
             embeds[f"ours.{precision}"] = load_file(out)
@@ -90,7 +97,8 @@ def main():
                 rates.setdefault(f"transformers.{precision}.texts.{padding}", []).append(rate)
             embeds[f"transformers.{precision}.texts"] = got
     median = {name: statistics.median(values) for name, values in rates.items()}
-    _, peak = ours(parapet, folder, listing, None, "fp32", CACHE / "embeds.safetensors")
+    peak = peak_memory([parapet, "embed", "--model", folder, "--images", listing, "--texts", text_file,
+                        "--precision", "fp32", "--quiet", "--out", CACHE / "embeds.safetensors"])
     weights = (folder / "model.safetensors").stat().st_size
 
     def cosine(a, b):
@@ -98,7 +106,7 @@ def main():
 
     report = {"benchmark": f"embed {size}", "unit": "1/s", "threads": torch.get_num_threads(),
               "median": {name: round(value, 2) for name, value in median.items()},
-              "ratio": {}, "peak_memory_over_weights_mb": round((peak - weights) / 1e6)}
+              "ratio": {}, "peak_memory_mb": round(peak / 1e6), "weights_mb": round(weights / 1e6)}
     for precision in ("bf16", "fp32"):
         ours_images = median[f"ours.{precision}.images"]
         ours_texts = median[f"ours.{precision}.texts"]
