@@ -4,14 +4,12 @@
 #include <malloc.h>
 #endif
 
-#include <limits>
-
 namespace parapet {
 
 void keep_freed_memory() {
 #ifdef M_MMAP_MAX
   mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  mallopt(M_TRIM_THRESHOLD, -1);  // never
   mallopt(M_TOP_PAD, 64 << 20);
 #endif
 }
