@@ -1,0 +1,112 @@
+// POST /v1/moderations: OpenAI's reply, with the whole decision beside it under "parapet".
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "parapet/guard/taxonomy.h"
+#include "parapet/serving/json_body.h"
+#include "parapet/serving/routes.h"
+
+namespace parapet::serving {
+namespace {
+
+using guard::Modality;
+using nlohmann::ordered_json;
+
+// One of OpenAI's categories, gathered from ours that map to it.
+struct Verdict {
+  bool flagged = false;
+  double score = 0;
+  bool text = false, image = false;
+};
+
+using Verdicts = std::map<std::string, Verdict, std::less<>>;
+
+void add_category(const guard::CategoryResult& result, Verdict& verdict) {
+  verdict.flagged |= result.flagged();
+  verdict.score = std::max(verdict.score, result.score);
+  const auto looked = [&](Modality modality) {
+    return result.by_modality[static_cast<size_t>(modality)].has_value();
+  };
+  verdict.text |= looked(Modality::kText) || looked(Modality::kJoint);
+  verdict.image |= looked(Modality::kImage) || looked(Modality::kJoint);
+}
+
+// A list entry or rule that matched is certain of itself.
+void add_rule(const guard::RuleHit& hit, const guard::Decision& decision, Verdict& verdict) {
+  if (hit.action == guard::Action::kAllow) return;
+  verdict.flagged = true;
+  verdict.score = 1;
+  const auto part = static_cast<size_t>(hit.part);
+  if (hit.part < 0 || part >= decision.parts.size()) return;
+  const bool image = decision.parts[part].modality == Modality::kImage;
+  verdict.image |= image;
+  verdict.text |= !image;
+}
+
+Verdicts map_to_openai(const guard::Decision& decision, const guard::Taxonomy& taxonomy) {
+  Verdicts verdicts;
+  for (const auto& name : guard::Taxonomy::openai_names()) verdicts[name] = {};
+  const auto each = [&](const std::string& category, const auto& add) {
+    const auto* known = taxonomy.find(category);
+    if (known == nullptr) return;
+    for (const auto& name : known->openai) add(verdicts[name]);
+  };
+  for (const auto& result : decision.categories)
+    each(result.category, [&](Verdict& verdict) { add_category(result, verdict); });
+  for (const auto& hit : decision.rules)
+    each(hit.category, [&](Verdict& verdict) { add_rule(hit, decision, verdict); });
+  return verdicts;
+}
+
+ordered_json result_json(const guard::Decision& decision, const guard::Taxonomy& taxonomy) {
+  ordered_json categories = ordered_json::object();
+  ordered_json scores = ordered_json::object();
+  ordered_json types = ordered_json::object();
+  const Verdicts verdicts = map_to_openai(decision, taxonomy);
+  for (const auto& name : guard::Taxonomy::openai_names()) {
+    const Verdict& verdict = verdicts.at(name);
+    categories[name] = verdict.flagged;
+    scores[name] = verdict.score;
+    types[name] = ordered_json::array();
+    if (verdict.text) types[name].push_back("text");
+    if (verdict.image) types[name].push_back("image");
+  }
+  ordered_json result;
+  result["flagged"] = decision.action != guard::Action::kAllow;
+  result["categories"] = std::move(categories);
+  result["category_scores"] = std::move(scores);
+  result["category_applied_input_types"] = std::move(types);
+  result["parapet"] = guard::to_json(decision);
+  return result;
+}
+
+}  // namespace
+
+HttpReply post_moderations(const Call& call) {
+  ModerationRequest request =
+      read_moderation(parse_body(call.request.body),
+                      {.max_parts = static_cast<size_t>(call.service.options().max_parts)});
+  const auto policy = call.service.policy();
+  ordered_json results = ordered_json::array();
+  double milliseconds = 0;
+  PolicyIdentity identity;
+  for (auto& input : request.inputs) {
+    complete(call, input);
+    const guard::Decision decision =
+        call.service.check(call.endpoint, std::move(input), request.options, call.request.received);
+    results.push_back(result_json(decision, policy->taxonomy));
+    milliseconds += decision.milliseconds;
+    identity = {decision.policy_name, decision.policy_version, decision.policy_hash};
+  }
+  ordered_json body;
+  body["id"] = "modr-" + call.id;
+  body["model"] = "parapet-" + identity.name;
+  body["results"] = std::move(results);
+  body["parapet"]["policy"] = to_json(identity);
+  body["parapet"]["milliseconds"] = milliseconds;
+  body["parapet"]["unknown_fields"] = request.options.unknown;
+  return json_reply(200, body);
+}
+
+}  // namespace parapet::serving

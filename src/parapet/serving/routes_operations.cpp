@@ -1,0 +1,88 @@
+// Health, readiness, metrics, policy reload.
+#include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "parapet/core/error.h"
+#include "parapet/core/version.h"
+#include "parapet/serving/api_error.h"
+#include "parapet/serving/routes.h"
+
+namespace parapet::serving {
+namespace {
+
+using nlohmann::ordered_json;
+
+double resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t total = 0, resident = 0;
+  statm >> total >> resident;
+  return static_cast<double>(resident) * static_cast<double>(::sysconf(_SC_PAGESIZE));
+}
+
+void add_policy(const GuardService& service, std::vector<Gauge>& gauges) {
+  const auto policy = service.policy();
+  if (policy) {
+    gauges.push_back({"parapet_policy_info", "The policy in force.", "gauge",
+                      metric_labels({{"name", policy->name},
+                                     {"version", policy->version},
+                                     {"hash", policy->hash},
+                                     {"taxonomy", policy->taxonomy.version()}}),
+                      1});
+  }
+  for (const auto& model : service.models())
+    gauges.push_back({"parapet_model_info", "Models and lists in use.", "gauge",
+                      metric_labels({{"model", model.name}, {"version", model.version}}), 1});
+}
+
+}  // namespace
+
+HttpReply get_health(const Call& call) {
+  ordered_json body;
+  body["status"] = "ok";
+  body["version"] = std::string(version());
+  return json_reply(200, body);
+}
+
+HttpReply get_ready(const Call& call) {
+  const guard::Readiness readiness = call.service.readiness();
+  ordered_json body;
+  body["ready"] = readiness.ready;
+  body["problems"] = readiness.problems;
+  HttpReply reply = json_reply(readiness.ready ? 200 : 503, body);
+  if (!readiness.ready) reply.headers.emplace_back("Retry-After", "1");
+  return reply;
+}
+
+HttpReply get_metrics(const Call& call) {
+  std::vector<Gauge> gauges = call.gauges;
+  gauges.push_back({"parapet_ready", "1 when the models answered the last probe.", "gauge", "",
+                    call.service.readiness().ready ? 1.0 : 0.0});
+  gauges.push_back({"parapet_audit_failures_total", "Decisions that could not be logged.",
+                    "counter", "", static_cast<double>(call.service.audit_failures())});
+  gauges.push_back(
+      {"parapet_resident_bytes", "Memory of the process.", "gauge", "", resident_bytes()});
+  add_policy(call.service, gauges);
+  gauges.push_back({"parapet_build_info", "This program.", "gauge",
+                    metric_labels({{"version", std::string(version())}}), 1});
+  HttpReply reply;
+  reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  reply.body = call.service.metrics().text(gauges);
+  return reply;
+}
+
+HttpReply post_reload(const Call& call) {
+  try {
+    const GuardService::Reload done = call.service.reload();
+    ordered_json body;
+    body["reloaded"] = true;
+    body["policy"] = to_json(done.after);
+    body["previous"] = to_json(done.before);
+    return json_reply(200, body);
+  } catch (const Error& error) {
+    return error_reply(422, "bad_policy", error.what(), "policy");
+  }
+}
+
+}  // namespace parapet::serving

@@ -1,0 +1,62 @@
+#include "parapet/serving/worker_pool.h"
+
+#include <utility>
+
+namespace parapet::serving {
+
+WorkerPool::WorkerPool(int64_t threads, int64_t capacity)
+    : capacity_(static_cast<size_t>(capacity)) {
+  for (int64_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+}
+
+bool WorkerPool::submit(std::function<void()> job) {
+  {
+    const std::lock_guard lock(mutex_);
+    // An idle thread takes it at once: that is no waiting.
+    const size_t idle = threads_.size() - static_cast<size_t>(running_);
+    if (stopped_ || jobs_.size() >= capacity_ + idle) return false;
+    jobs_.push_back(std::move(job));
+  }
+  wake_.notify_one();
+  return true;
+}
+
+void WorkerPool::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [this] { return stopped_ || !jobs_.empty(); });
+    if (stopped_) return;
+    auto job = std::move(jobs_.front());
+    jobs_.pop_front();
+    ++running_;
+    lock.unlock();
+    job();
+    job = nullptr;  // what it holds goes outside the lock
+    lock.lock();
+    --running_;
+  }
+}
+
+void WorkerPool::stop() {
+  std::deque<std::function<void()>> dropped;
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    dropped.swap(jobs_);
+  }
+  wake_.notify_all();
+  for (auto& thread : threads_)
+    if (thread.joinable()) thread.join();
+}
+
+int64_t WorkerPool::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return static_cast<int64_t>(jobs_.size());
+}
+
+int64_t WorkerPool::running() const {
+  const std::lock_guard lock(mutex_);
+  return running_;
+}
+
+}  // namespace parapet::serving
