@@ -24,15 +24,17 @@ enum class ScanState { kScanned, kPartly, kNotScanned };
 std::string_view scan_state_name(ScanState state);  // scanned, partly_scanned, not_scanned
 
 // One thing that could not be scanned. `reason` is a stable word for metrics and clients:
-// too_many_parts, too_large, empty, bad_url, host_not_allowed, private_address, fetch_failed,
-// bad_data_uri, not_an_image, damaged_image, invalid_text, deadline, signal_failed,
-// signal_not_ready, text_too_long, truncated, bad_rule.
+// too_many_parts, too_large, too_small, empty, bad_url, host_not_allowed, private_address,
+// fetch_failed, bad_data_uri, bad_image, deadline, overloaded, signal_failed, text_too_long,
+// rule_limit (a regex ran into its step limit), no_signal (the policy looks at nothing of that
+// kind), audit_failed.
 struct ScanFailure {
   int part = -1;      // index into GuardRequest::parts; -1 = the request as a whole
   std::string level;  // limits, hash, rules, clip, classifier, ocr, consistency
   std::string reason;
-  std::string detail;  // for people
-  bool fail_closed = false;
+  std::string detail;              // for people
+  Action action = Action::kAllow;  // what the policy's fail mode makes of it: allow, flag, block
+  Action shadow_action = Action::kAllow;
 };
 
 // One score of one signal.
@@ -126,7 +128,8 @@ struct Decision {
   Action shadow_action = Action::kAllow;  // had every shadow rule been enforced
   bool review = false;                    // undecided: for a person or a larger model
   bool complete = true;                   // every part scanned by every level the policy asks for
-  std::string reason;                     // one sentence for people
+  std::string stopped_at;  // level whose block made the dearer ones pointless; empty = all ran
+  std::string reason;      // one sentence for people
   std::vector<PartResult> parts;
   std::vector<CategoryResult> categories;  // every category of the policy, highest score first
   std::vector<Score> scores;

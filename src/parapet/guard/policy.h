@@ -18,8 +18,9 @@
 namespace parapet::guard {
 
 enum class Mode { kEnforce, kShadow };
-// What a part that could not be scanned does: kOpen lets it pass (never as clean), kClosed blocks.
-enum class FailMode { kOpen, kClosed };
+// What a part that could not be scanned does: kOpen lets it pass (never as clean), kFlag flags it,
+// kClosed blocks.
+enum class FailMode { kOpen, kFlag, kClosed };
 
 // One category under one modality and side, all overrides applied.
 struct CategoryRule {
@@ -38,7 +39,8 @@ struct LimitOptions {
   int64_t max_image_bytes = 20 << 20;
   int64_t max_image_pixels = 50'000'000;
   int64_t min_image_side = 1;
-  double deadline_ms = 0;  // for requests without one; 0 = none
+  double deadline_ms = 0;     // for requests without one; 0 = none
+  bool stop_on_block = true;  // once a hash or rule blocks, the dearer levels are not asked
   FailMode fail = FailMode::kClosed;
 };
 
@@ -73,6 +75,7 @@ struct WordListOptions {
   Action action = Action::kFlag;
   Mode mode = Mode::kEnforce;
   FailMode fail = FailMode::kOpen;
+  bool fold_accents = false;  // an accent on a letter does not hide it (not for Spanish: ano, año)
   bool inside_words = false;  // match within longer words too
   bool normalize = true;      // see through spacing, look-alikes, leetspeak, invisible characters
   bool allows = false;        // an allow list: its matches shield the same span from other lists
@@ -98,8 +101,11 @@ struct ClipOptions {
   std::filesystem::path hardened;  // for `replace` and `redirect`: a PEFT folder or a whole model
   std::string backend = "auto";
   std::string precision = "auto";
-  std::vector<std::string> neutral;  // prompts that zero-shot categories are held against
+  std::vector<std::filesystem::path> cards;  // public heads over CLIP embeddings (embedding_head.h)
+  std::vector<std::string> neutral;          // prompts that zero-shot categories are held against
   std::vector<ZeroShotOptions> zeroshot;
+  bool conformal = true;         // scores within the heads' conformal band go to review
+  int64_t max_text_chunks = 64;  // of 75 tokens; a longer text is not scanned to its end
   FailMode fail = FailMode::kClosed;
 };
 
@@ -118,12 +124,12 @@ struct OcrOptions {
   FailMode fail = FailMode::kOpen;
 };
 
+// How well image and text agree, against benign pairs: the score is the share of benign pairs that
+// agree better.
 struct ConsistencyOptions {
   bool enabled = false;
-  double flag_below = 0;            // share of benign pairs at or below this agreement; 0 = never
-  std::filesystem::path reference;  // cosines of benign pairs, one per line
+  std::filesystem::path reference;  // cosines of benign pairs, one per line; empty = the heads' own
   std::string category = "contradiction";
-  FailMode fail = FailMode::kOpen;
 };
 
 struct ModifyOptions {
@@ -168,6 +174,7 @@ class Policy {
   std::string version;
   std::string hash;    // 16 hexadecimal digits over the policy, taxonomy and every file it names
   std::string source;  // where it came from
+  Mode mode = Mode::kEnforce;  // kShadow: nothing is enforced, everything is reported
   Taxonomy taxonomy;
   LimitOptions limits;
   FetchOptions fetch;

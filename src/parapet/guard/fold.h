@@ -1,0 +1,36 @@
+// Text as a reader sees it: one case, one width, no invisible characters, no stacked marks; every
+// character remembers the bytes it came from.
+#pragma once
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace parapet::guard {
+
+struct FoldedChar {
+  char32_t c;
+  uint32_t begin, end;  // bytes of the original text
+};
+using Folded = std::vector<FoldedChar>;
+
+// `text` is valid UTF-8 below 4 GiB. NFKC case folding; default-ignorable characters dropped; marks
+// that compose to no letter dropped in scripts that read without them (Latin, Greek, Cyrillic,
+// Arabic, Hebrew); white space is ' ' and never doubled.
+Folded fold(std::string_view text);
+
+enum class Script { kOther, kLatin, kGreek, kCyrillic, kHan, kHiragana, kKatakana, kHangul, kThai };
+// kThai stands for the South-East Asian scripts that write without spaces.
+Script script_of(char32_t c);
+// Letters, digits and marks.
+bool is_word_char(char32_t c);
+bool is_letter(char32_t c);
+bool is_mark(char32_t c);
+// The letter without its accent, itself where it has none (Latin, Greek, Cyrillic).
+char32_t without_accent(char32_t c);
+// The Latin letter that looks the same; 0 = none. Of folded characters.
+char32_t latin_lookalike(char32_t c);
+char32_t cyrillic_lookalike(char32_t c);
+// What a digit or sign stands for in leetspeak; 0 = nothing. `second` = the other reading of 1 | !.
+char32_t leet_letter(char32_t c, bool second);
+
+}  // namespace parapet::guard

@@ -1,0 +1,42 @@
+// Word and regex lists over text in any language, matched through the usual disguises. Which list
+// fired and where; what that means is the policy's.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "parapet/guard/policy.h"
+
+namespace parapet::guard {
+
+struct TextHit {
+  int32_t list = 0;           // index into the lists given
+  int32_t entry = 0;          // of the list: its own entries first, then its files' in order
+  size_t begin = 0, end = 0;  // bytes of the text given
+  const char* view = "";  // how it was read: plain, lookalike, leet, spaced, stretched, masked...
+};
+
+class RuleSet {
+ public:
+  // Reads the files. DataError names a file that is neither lines nor a JSON array of strings.
+  explicit RuleSet(const std::vector<WordListOptions>& lists);
+  ~RuleSet();
+  RuleSet(const RuleSet&) = delete;
+  RuleSet& operator=(const RuleSet&) = delete;
+
+  // Hits in text order, at most 1000. `text` is valid UTF-8; `side` leaves out lists for the other.
+  // Lists whose regex ran into its limits are in `failed` (the text is not scanned by them).
+  std::vector<TextHit> scan(std::string_view text, Side side, std::vector<int32_t>& failed) const;
+  size_t entries() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Entries of a list file: a JSON array of strings, or one per line ('#' begins a comment).
+std::vector<std::string> read_word_file(const std::filesystem::path& file);
+
+}  // namespace parapet::guard

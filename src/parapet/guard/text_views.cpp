@@ -1,0 +1,187 @@
+#include "parapet/guard/text_views.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace parapet::guard {
+namespace {
+
+constexpr size_t kMaxGap = 3;     // characters between spaced letters
+constexpr size_t kMinSpaced = 3;  // letters that make a spaced word
+
+bool same(const Folded& a, const Folded& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const FoldedChar& x, const FoldedChar& y) { return x.c == y.c; });
+}
+
+// Calls `visit(first, last)` for each run between spaces.
+template <class Visit>
+void for_each_chunk(const Folded& chars, const Visit& visit) {
+  for (size_t i = 0; i < chars.size();) {
+    if (chars[i].c == ' ') {
+      ++i;
+      continue;
+    }
+    size_t end = i;
+    while (end < chars.size() && chars[end].c != ' ') ++end;
+    visit(i, end);
+    i = end;
+  }
+}
+
+struct ScriptCount {
+  size_t latin = 0, cyrillic = 0, greek = 0, other = 0;
+  void add(char32_t c) {
+    switch (script_of(c)) {
+      case Script::kLatin:
+        ++latin;
+        break;
+      case Script::kCyrillic:
+        ++cyrillic;
+        break;
+      case Script::kGreek:
+        ++greek;
+        break;
+      default:
+        if (is_letter(c)) ++other;
+    }
+  }
+};
+
+// Replaces look-alikes in words that mix scripts, and in words made of look-alikes only when the
+// text around them is in the target script. A plain Russian word stays Russian.
+Folded with_lookalikes(const Folded& chars, const ScriptCount& all, bool to_latin) {
+  Folded out = chars;
+  const bool target_dominates = to_latin ? all.latin > all.cyrillic + all.greek + all.other
+                                         : all.cyrillic > all.latin + all.greek + all.other;
+  for (size_t i = 0; i < out.size();) {
+    if (!is_word_char(out[i].c)) {
+      ++i;
+      continue;
+    }
+    size_t end = i;
+    ScriptCount word;
+    size_t foreign = 0, replaceable = 0;
+    for (; end < out.size() && is_word_char(out[end].c); ++end) {
+      const char32_t c = out[end].c;
+      word.add(c);
+      const bool target = script_of(c) == (to_latin ? Script::kLatin : Script::kCyrillic);
+      const char32_t like = to_latin ? latin_lookalike(c) : cyrillic_lookalike(c);
+      if (is_letter(c) && (!target || (to_latin && like != 0))) {
+        ++foreign;
+        replaceable += like != 0;
+      }
+    }
+    const size_t own = to_latin ? word.latin : word.cyrillic;
+    const bool mixed = foreign > 0 && own > 0;
+    if (foreign > 0 && replaceable == foreign && (mixed || target_dominates)) {
+      for (size_t k = i; k < end; ++k) {
+        const char32_t like = to_latin ? latin_lookalike(out[k].c) : cyrillic_lookalike(out[k].c);
+        if (like != 0) out[k].c = like;
+      }
+    }
+    i = end;
+  }
+  return out;
+}
+
+// Leetspeak and dots inside words: "b.4-d" is "bad". Whole runs only, and only those with a letter.
+Folded without_leet(const Folded& chars, bool second) {
+  Folded out;
+  for_each_chunk(chars, [&](size_t first, size_t last) {
+    bool letter = false, changed = false;
+    for (size_t i = first; i < last; ++i) {
+      letter = letter || is_letter(chars[i].c);
+      changed = changed || leet_letter(chars[i].c, second) != 0 || !is_word_char(chars[i].c);
+    }
+    if (!letter || !changed) return;
+    if (!out.empty()) out.push_back({' ', chars[first].begin, chars[first].begin});
+    // Signs that end a sentence are signs, not letters.
+    size_t end = last;
+    while (end > first && (chars[end - 1].c == '!' || chars[end - 1].c == '|' ||
+                           chars[end - 1].c == '+' || chars[end - 1].c == U'¡'))
+      --end;
+    for (size_t i = first; i < end; ++i) {
+      const char32_t like = leet_letter(chars[i].c, second);
+      if (like != 0 || is_word_char(chars[i].c))
+        out.push_back({like != 0 ? like : chars[i].c, chars[i].begin, chars[i].end});
+    }
+  });
+  return out;
+}
+
+// "b a d", "b.a.d", "b - a - d": single letters with little between them.
+Folded joined_letters(const Folded& chars) {
+  Folded out, run;
+  const auto flush = [&] {
+    if (run.size() >= kMinSpaced) {
+      if (!out.empty()) out.push_back({' ', run[0].begin, run[0].begin});
+      out.insert(out.end(), run.begin(), run.end());
+    }
+    run.clear();
+  };
+  size_t gap = 0;
+  for (size_t i = 0; i < chars.size(); ++i) {
+    const char32_t c = chars[i].c;
+    const char32_t like = leet_letter(c, false);
+    const bool sign = !is_word_char(c);
+    const auto edge = [&](size_t k) { return k >= chars.size() || !is_word_char(chars[k].c); };
+    const auto blank = [&](size_t k) { return k >= chars.size() || chars[k].c == ' '; };
+    const bool alone = sign ? like != 0 && blank(i - 1) && blank(i + 1)
+                            : edge(i - 1) && edge(i + 1);  // i - 1 wraps at the start: an edge
+    if (alone) {
+      if (gap > kMaxGap) flush();
+      run.push_back({like != 0 ? like : c, chars[i].begin, chars[i].end});
+      gap = 0;
+    } else if (sign) {
+      ++gap;
+    } else {
+      flush();
+      gap = 0;
+    }
+  }
+  flush();
+  return out;
+}
+
+}  // namespace
+
+std::vector<TextView> text_views(std::string_view text, bool with_accents) {
+  std::vector<TextView> views;
+  views.push_back({"plain", fold(text), false, false});
+  const auto add = [&](const char* name, Folded chars, bool whole, bool accents) {
+    if (chars.empty()) return;
+    for (const TextView& view : views)
+      if (same(view.chars, chars) && view.whole == whole) return;
+    views.push_back({name, std::move(chars), whole, accents});
+  };
+  ScriptCount all;
+  bool accents = false, ascii = true;
+  for (const FoldedChar& one : views[0].chars) {
+    if (one.c < 0x80) {
+      all.latin += is_letter(one.c);
+      continue;
+    }
+    ascii = false;
+    all.add(one.c);
+    accents = accents || without_accent(one.c) != one.c;
+  }
+  Folded latin = views[0].chars;
+  if (!ascii) {
+    latin = with_lookalikes(views[0].chars, all, true);
+    add("lookalike", latin, false, false);
+    if (all.cyrillic > 0)
+      add("lookalike", with_lookalikes(views[0].chars, all, false), false, false);
+  }
+  add("leet", without_leet(latin, false), true, false);
+  add("leet", without_leet(latin, true), true, false);
+  add("spaced", joined_letters(latin), true, false);
+  if (with_accents && accents) {
+    for (FoldedChar& one : latin) one.c = without_accent(one.c);
+    add("accents", latin, false, true);
+    add("accents", without_leet(latin, false), true, true);
+  }
+  return views;
+}
+
+}  // namespace parapet::guard

@@ -1,0 +1,183 @@
+#include "parapet/guard/word_index.h"
+
+#include <algorithm>
+
+#include "parapet/guard/rules.h"
+
+namespace parapet::guard {
+namespace {
+
+constexpr size_t kMinSpacedInside = 4;  // letters an entry needs to match inside joined letters
+constexpr uint16_t kStretch = 3;        // equal letters in a row that no language writes
+constexpr size_t kMinMasked = 4, kMaxMasked = 32;
+
+bool writes_without_spaces(Script script) {
+  return script == Script::kHan || script == Script::kHiragana || script == Script::kKatakana ||
+         script == Script::kThai;
+}
+
+// Whether a word may end between `left` and `right`. `short_entry`: too short to stand in a run of
+// a script without spaces.
+bool is_boundary(char32_t left, char32_t right, bool short_entry) {
+  if (!is_word_char(left) || !is_word_char(right)) return true;
+  if (is_mark(right)) return false;
+  const Script a = script_of(left), b = script_of(right);
+  if (!writes_without_spaces(a) && !writes_without_spaces(b)) return false;
+  if (a != b) return !short_entry || !writes_without_spaces(a) || !writes_without_spaces(b);
+  // A run of katakana is one (foreign) word.
+  return !short_entry && a != Script::kKatakana;
+}
+
+// One Han character, two of Thai or kana, are parts of other words more often than words.
+bool is_short(const std::u32string& letters) {
+  const auto count =
+      std::count_if(letters.begin(), letters.end(), [](char32_t c) { return is_letter(c); });
+  if (letters.empty() || !writes_without_spaces(script_of(letters[0]))) return false;
+  return count < (script_of(letters[0]) == Script::kHan ? 2 : 4);
+}
+
+// Whether [begin, end) of `chars` is a word as far as the entry asks. A Korean noun carries its
+// particles, so only its beginning is checked.
+bool stands_alone(const Folded& chars, size_t begin, size_t end, const WordIndex::Entry& entry) {
+  if (entry.inside_words) return true;
+  const bool short_entry = is_short(entry.letters);
+  if (begin > 0 && !is_boundary(chars[begin - 1].c, chars[begin].c, short_entry)) return false;
+  if (end >= chars.size() || is_boundary(chars[end - 1].c, chars[end].c, short_entry)) return true;
+  return entry.letters.size() >= 3 && script_of(chars[end - 1].c) == Script::kHangul &&
+         script_of(chars[end].c) == Script::kHangul;
+}
+
+std::vector<uint16_t> squeeze(const std::u32string& letters, std::u32string& squeezed) {
+  std::vector<uint16_t> runs;
+  squeezed.clear();
+  for (const char32_t c : letters) {
+    if (!squeezed.empty() && squeezed.back() == c) {
+      runs.back() = static_cast<uint16_t>(std::min(runs.back() + 1, 60'000));
+    } else {
+      squeezed.push_back(c);
+      runs.push_back(1);
+    }
+  }
+  return runs;
+}
+
+TextHit make_hit(const WordIndex::Entry& entry, const Folded& chars, size_t begin, size_t end,
+                 const char* view) {
+  return {entry.list, entry.entry, chars[begin].begin, chars[end - 1].end, view};
+}
+
+}  // namespace
+
+void WordIndex::add(const Folded& phrase, Entry entry) {
+  size_t first = 0, last = phrase.size();
+  while (first < last && phrase[first].c == ' ') ++first;
+  while (last > first && phrase[last - 1].c == ' ') --last;
+  for (size_t i = first; i < last; ++i) entry.letters.push_back(phrase[i].c);
+  if (entry.letters.empty()) return;
+  const auto id = static_cast<int32_t>(entries_.size());
+  exact_.add(entry.letters, id);
+  if (entry.fold_accents) {
+    std::u32string bare = entry.letters;
+    for (char32_t& c : bare) c = without_accent(c);
+    if (bare != entry.letters) exact_.add(bare, id);
+  }
+  const bool letters_only = std::all_of(entry.letters.begin(), entry.letters.end(), [](char32_t c) {
+    return is_letter(c) && !writes_without_spaces(script_of(c));
+  });
+  if (letters_only && !entry.plain_only) {
+    std::u32string squeezed;
+    entry.runs = squeeze(entry.letters, squeezed);
+    stretched_.add(squeezed, id);
+    by_length_[entry.letters.size()].push_back(id);
+  }
+  entries_.push_back(std::move(entry));
+}
+
+void WordIndex::build() {
+  exact_.build();
+  stretched_.build();
+}
+
+void WordIndex::find(const TextView& view, std::vector<TextHit>& hits) const {
+  const bool plain = view.name == std::string_view("plain");
+  const Folded& chars = view.chars;
+  exact_.find(chars, [&](int32_t id, size_t begin, size_t end) {
+    const Entry& entry = entries_[static_cast<size_t>(id)];
+    if (!plain && entry.plain_only) return;
+    if (view.accents_folded && !entry.fold_accents) return;
+    if (view.whole) {
+      const bool run =
+          (begin == 0 || chars[begin - 1].c == ' ') && (end == chars.size() || chars[end].c == ' ');
+      const bool inside = (view.name == std::string_view("spaced") || entry.inside_words) &&
+                          entry.letters.size() >= kMinSpacedInside;
+      if (!run && !inside) return;
+    } else if (!stands_alone(chars, begin, end, entry)) {
+      return;
+    }
+    hits.push_back(make_hit(entry, chars, begin, end, view.name));
+  });
+  if (!plain) return;
+  find_stretched(chars, hits);
+  find_masked(chars, hits);
+}
+
+// "baaaad": some letter three times or more in a row, where the entry has it less often.
+void WordIndex::find_stretched(const Folded& chars, std::vector<TextHit>& hits) const {
+  if (stretched_.empty()) return;
+  Folded squeezed;
+  std::vector<uint16_t> runs;
+  bool any = false;
+  for (const FoldedChar& one : chars) {
+    if (!squeezed.empty() && squeezed.back().c == one.c) {
+      squeezed.back().end = one.end;
+      runs.back() = static_cast<uint16_t>(std::min(runs.back() + 1, 60'000));
+      any = any || (runs.back() >= kStretch && is_letter(one.c));
+    } else {
+      squeezed.push_back(one);
+      runs.push_back(1);
+    }
+  }
+  if (!any) return;
+  stretched_.find(squeezed, [&](int32_t id, size_t begin, size_t end) {
+    const Entry& entry = entries_[static_cast<size_t>(id)];
+    bool stretched = false;
+    for (size_t i = begin; i < end; ++i) {
+      const uint16_t wanted = entry.runs[i - begin], found = runs[i];
+      if (found != wanted && !(found >= kStretch && found > wanted)) return;
+      stretched = stretched || found > wanted;
+    }
+    if (stretched && stands_alone(squeezed, begin, end, entry))
+      hits.push_back(make_hit(entry, squeezed, begin, end, "stretched"));
+  });
+}
+
+// "b*d": a word with stars for at most half of its letters, first and last letter shown.
+void WordIndex::find_masked(const Folded& chars, std::vector<TextHit>& hits) const {
+  const auto star = [](char32_t c) { return c == U'*' || c == U'#' || c == U'•'; };
+  for (size_t i = 0; i < chars.size();) {
+    size_t end = i;
+    size_t stars = 0;
+    while (end < chars.size() && (is_letter(chars[end].c) || star(chars[end].c))) {
+      stars += star(chars[end].c);
+      ++end;
+    }
+    const size_t length = end - i;
+    const bool candidate = stars > 0 && length >= kMinMasked && length <= kMaxMasked &&
+                           stars * 2 <= length && !star(chars[i].c) && !star(chars[end - 1].c);
+    const auto same_length = candidate ? by_length_.find(length) : by_length_.end();
+    if (same_length != by_length_.end()) {
+      for (const int32_t id : same_length->second) {
+        const Entry& entry = entries_[static_cast<size_t>(id)];
+        bool matches = true;
+        for (size_t k = 0; k < length && matches; ++k)
+          matches = star(chars[i + k].c) || chars[i + k].c == entry.letters[k];
+        if (!matches) continue;
+        hits.push_back(make_hit(entry, chars, i, end, "masked"));
+        break;
+      }
+    }
+    i = std::max(end, i + 1);
+  }
+}
+
+}  // namespace parapet::guard
