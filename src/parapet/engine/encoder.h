@@ -6,23 +6,30 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "parapet/core/context.h"
 #include "parapet/core/options.h"
+#include "parapet/formats/image.h"
 
 namespace parapet {
 
 struct EncoderOptions {
-  std::string backend = "torch";   // torch | openvino
-  std::string precision = "auto";  // fp32 | bf16 | int8 | auto (bf16 where the hardware has it)
-  std::string device = "cpu";      // cpu | cuda[:n]
-  std::string adapter;             // PEFT folder to apply; empty = none
-  int64_t batch_images = 64;       // images per forward pass
-  int64_t batch_texts = 64;        // texts per forward pass
-  bool exact_decode = false;       // full JPEG decode even where a scaled one would do
-  int64_t decode_threads = 0;      // 0 = all cores
+  std::string backend = "torch";  // torch | openvino
+  // fp32 | bf16 | int8 | auto: int8 for a folder that `parapet quantize` wrote (openvino), else
+  // bf16 where the hardware has it, else fp32.
+  std::string precision = "auto";
+  std::string device = "cpu";  // cpu | cuda[:n]
+  std::string adapter;         // PEFT folder to apply; empty = none
+  int64_t batch_images = 64;   // images per forward pass
+  int64_t batch_texts = 64;    // texts per forward pass
+  bool exact_decode = false;   // full JPEG decode even where a scaled one would do
+  int64_t decode_threads = 0;  // 0 = all cores
+  int64_t threads = 0;         // openvino: compute threads; 0 = all cores
+  int64_t streams = 0;         // openvino: batches computed side by side; 0 = one per thread
+  std::string cache_dir;       // openvino: folder for compiled graphs; empty = none kept
   void visit(OptionList& list);
 };
 
@@ -45,12 +52,28 @@ class Encoder {
   // L2-normalised, in input order. DataError names the image that failed.
   virtual at::Tensor encode_images(const std::vector<std::string>& locations,
                                    const Context& context) = 0;
+  // The same for images already decoded (of any size; resized and cropped here).
+  virtual at::Tensor encode_images(std::span<const Image> images, const Context& context);
+  // An image at the model's size, as encode_images would make it; passing that gives the same
+  // embedding. Thread-safe.
+  virtual Image resized(const Image& image) const { return image; }
+  // For DecodeOptions::scale_for; 0 = decode fully.
+  virtual int64_t decode_scale() const { return 0; }
   // [n, dim] float32 on the CPU, L2-normalised, in input order; longer texts are truncated as
   // `transformers` does.
   virtual at::Tensor encode_texts(const std::vector<std::string>& texts,
                                   const Context& context) = 0;
+  // Of the last call. Calls may overlap where the backend allows it (thread_safe); then these say
+  // nothing useful.
   virtual const EncodeStats& image_stats() const = 0;
   virtual const EncodeStats& text_stats() const = 0;
+  // Whether encode_* may be called from several threads at once.
+  virtual bool thread_safe() const { return false; }
+  // Calls that run side by side without slowing each other: the number of lanes worth having.
+  virtual int64_t lanes() const { return 1; }
+  // What embeddings depend on besides the input: weights, adapter, precision, preprocessing, as a
+  // SHA-256. Empty = not known (weights in training); such embeddings must not be cached.
+  virtual std::string identity() const { return {}; }
 };
 
 // Loads a Hugging Face CLIP folder.

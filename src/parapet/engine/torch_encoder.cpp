@@ -1,157 +1,74 @@
 #include "parapet/engine/torch_encoder.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/InferenceMode.h>
 
-#include <chrono>
-#include <future>
+#include <cmath>
 
 #include "parapet/core/error.h"
-#include "parapet/core/threads.h"
-#include "parapet/engine/text_batches.h"
+#include "parapet/core/files.h"
+#include "parapet/engine/clip_pipeline.h"
+#include "parapet/engine/openvino_encoder.h"
 #include "parapet/nn/precision.h"
 
 namespace parapet {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-at::Tensor normalised(const at::Tensor& embeds) {
-  const at::Tensor x = embeds.to(at::kFloat);
-  return x / x.norm(2, {-1}, true).clamp_min(1e-12);
-}
-
-class TorchEncoder final : public Encoder {
+class TorchEncoder final : public ClipPipeline {
  public:
-  TorchEncoder(std::unique_ptr<ClipModel> owned, ClipModel* model, ClipAssets assets,
+  TorchEncoder(std::unique_ptr<ClipModel> owned, ClipModel* model, const ClipAssets& assets,
                const EncoderOptions& options)
-      : owned_(std::move(owned)),
+      : ClipPipeline((owned ? owned.get() : model)->config(), assets, options),
+        owned_(std::move(owned)),
         model_(owned_ ? owned_.get() : model),
-        assets_(std::move(assets)),
-        options_(options),
         device_(options.device) {}
 
-  int64_t dim() const override { return model_->config().projection_dim; }
+  int64_t dim() const override { return config().projection_dim; }
 
   double logit_scale() const override {
     const auto& value = model_->logit_scale().value;
     return value.defined() ? std::exp(value.item<double>()) : 1.0;
   }
 
-  at::Tensor encode_images(const std::vector<std::string>& locations,
-                           const Context& context) override;
-  at::Tensor encode_texts(const std::vector<std::string>& texts, const Context& context) override;
-  const EncodeStats& image_stats() const override { return image_stats_; }
-  const EncodeStats& text_stats() const override { return text_stats_; }
+  std::string identity() const override {
+    if (!owned_) return {};
+    std::call_once(identity_once_, [&] {
+      Sha256 hash;
+      owned_->visit_linears([&](const std::string& path, const nn::Linear& linear) {
+        if (!linear.lora) return;
+        for (const at::Tensor* part : {&linear.lora->a, &linear.lora->b}) {
+          const at::Tensor plain = part->cpu().contiguous();
+          hash.update(path).update({static_cast<const char*>(plain.data_ptr()), plain.nbytes()});
+        }
+      });
+      hash.update(nn::parameters_hash(owned_->parameters()));
+      hash.update(c10::toString(owned_->compute())).update(preprocessing_hash());
+      identity_ = hash.hex();
+    });
+    return identity_;
+  }
+
+ protected:
+  at::Tensor new_batch(int64_t count) const override {
+    const ImageProcessor& processor = *assets().processor;
+    return at::empty({count, 3, processor.height(), processor.width()}, at::kFloat);
+  }
+  void put(const Image& pixels, at::Tensor& batch, int64_t row) const override {
+    assets().processor->normalise(pixels, batch.data_ptr<float>() + row * batch.stride(0));
+  }
+  at::Tensor run_images(const at::Tensor& batch) override {
+    return model_->encode_image(batch.to(device_));
+  }
+  at::Tensor run_texts(const at::Tensor& ids) override {
+    return model_->encode_text(ids.to(device_));
+  }
 
  private:
-  // Decoded, resized, normalised pixels [n, 3, h, w] of locations[begin, end).
-  at::Tensor decode(const std::vector<std::string>& locations, int64_t begin, int64_t end,
-                    double& seconds) const;
-
   std::unique_ptr<ClipModel> owned_;
   ClipModel* model_;
-  ClipAssets assets_;
-  EncoderOptions options_;
   at::Device device_;
-  EncodeStats image_stats_, text_stats_;
+  mutable std::once_flag identity_once_;
+  mutable std::string identity_;
 };
-
-at::Tensor TorchEncoder::decode(const std::vector<std::string>& locations, int64_t begin,
-                                int64_t end, double& seconds) const {
-  const ImageProcessor& processor = *assets_.processor;
-  const int64_t plane = 3 * processor.height() * processor.width();
-  at::Tensor pixels =
-      at::empty({end - begin, 3, processor.height(), processor.width()}, at::kFloat);
-  float* data = pixels.data_ptr<float>();
-  DecodeOptions decode_options;
-  if (!options_.exact_decode) decode_options.scale_for = processor.scale_hint();
-  std::mutex mutex;
-  parallel_items(end - begin, options_.decode_threads, [&](int64_t i) {
-    const auto start = Clock::now();
-    const Image image = load_image(locations[begin + i], decode_options);
-    processor.normalise(processor.to_pixels(image), data + i * plane);
-    const double spent = since(start);
-    std::lock_guard lock(mutex);
-    seconds += spent;
-  });
-  return pixels;
-}
-
-at::Tensor TorchEncoder::encode_images(const std::vector<std::string>& locations,
-                                       const Context& context) {
-  if (!model_->config().has_vision() || !assets_.processor)
-    throw UsageError("this model has no image tower");
-  const auto start = Clock::now();
-  const auto count = static_cast<int64_t>(locations.size());
-  const int64_t batch = std::max<int64_t>(1, options_.batch_images);
-  image_stats_ = {};
-  image_stats_.items = count;
-  at::Tensor out = at::empty({count, dim()}, at::kFloat);
-  Progress progress(context, "images", count, "images");
-  double decode_seconds = 0;
-  // The next batch is decoded while this one runs through the model.
-  auto fetch = [&](int64_t begin) {
-    return std::async(std::launch::async, [&, begin] {
-      double seconds = 0;
-      at::Tensor pixels = decode(locations, begin, std::min(count, begin + batch), seconds);
-      return std::pair(pixels, seconds);
-    });
-  };
-  std::future<std::pair<at::Tensor, double>> next;
-  if (count > 0) next = fetch(0);
-  for (int64_t begin = 0; begin < count; begin += batch) {
-    auto [pixels, seconds] = next.get();
-    decode_seconds += seconds;
-    if (begin + batch < count) next = fetch(begin + batch);
-    if (context.cancelled()) throw Cancelled("stopped while encoding images");
-    c10::InferenceMode inference;
-    out.slice(0, begin, std::min(count, begin + batch))
-        .copy_(normalised(model_->encode_image(pixels.to(device_))));
-    progress.update(std::min(count, begin + batch));
-  }
-  image_stats_.decode_seconds = decode_seconds;
-  image_stats_.seconds = since(start);
-  return out;
-}
-
-at::Tensor TorchEncoder::encode_texts(const std::vector<std::string>& texts,
-                                      const Context& context) {
-  if (!model_->config().has_text() || !assets_.tokenizer)
-    throw UsageError("this model has no text tower");
-  const auto start = Clock::now();
-  const ClipTextConfig& config = model_->config().text;
-  const auto ids = tokenize_all(*assets_.tokenizer, texts, config.max_position_embeddings,
-                                options_.decode_threads);
-  // Padding behind the end of text is never attended to; the end token itself keeps both pooling
-  // rules right.
-  const int64_t pad = assets_.tokenizer->eos_id();
-  text_stats_ = {};
-  text_stats_.items = static_cast<int64_t>(texts.size());
-  at::Tensor out = at::empty({text_stats_.items, dim()}, at::kFloat);
-  Progress progress(context, "texts", text_stats_.items, "texts");
-  int64_t done = 0;
-  for (const auto& bucket : length_buckets(ids, std::max<int64_t>(1, options_.batch_texts))) {
-    if (context.cancelled()) throw Cancelled("stopped while encoding texts");
-    std::vector<const std::vector<int32_t>*> rows;
-    for (int64_t index : bucket) {
-      rows.push_back(&ids[index]);
-      text_stats_.tokens += static_cast<int64_t>(ids[index].size());
-    }
-    c10::InferenceMode inference;
-    const at::Tensor embeds = normalised(model_->encode_text(pad_ids(rows, pad).to(device_))).cpu();
-    for (size_t i = 0; i < bucket.size(); ++i)
-      out.select(0, bucket[i]).copy_(embeds.select(0, static_cast<int64_t>(i)));
-    done += static_cast<int64_t>(bucket.size());
-    progress.update(done);
-  }
-  text_stats_.seconds = since(start);
-  return out;
-}
 
 }  // namespace
 
@@ -179,8 +96,10 @@ std::unique_ptr<Encoder> wrap_encoder(ClipModel& model, const ClipAssets& assets
 
 std::unique_ptr<Encoder> open_encoder(const std::filesystem::path& model,
                                       const EncoderOptions& options, const Context& context) {
+  if (options.backend == "openvino") return open_openvino_encoder(model, options, context);
   if (options.backend != "torch")
-    throw UsageError("--backend: '" + options.backend + "' is not one of torch");
+    throw UsageError("--backend: '" + options.backend + "' is not one of torch, openvino");
+  if (options.precision == "int8") throw UsageError("--precision int8 needs --backend openvino");
   const nn::Precision precision = nn::resolve_precision(options.precision, options.device);
   if (!precision.note.empty()) context.info(precision.note);
   auto clip = std::make_unique<ClipModel>(
@@ -192,13 +111,18 @@ std::unique_ptr<Encoder> open_encoder(const std::filesystem::path& model,
 }
 
 void EncoderOptions::visit(OptionList& list) {
-  list.add("backend", backend, "what runs the model", {"torch"});
-  list.add("precision", precision, "auto = bf16 where the hardware has it, else fp32",
-           {"auto", "fp32", "bf16"});
+  list.add("backend", backend, "what runs the model", {"torch", "openvino"});
+  list.add(
+      "precision", precision,
+      "auto = int8 for a quantized folder (openvino), else bf16 where the hardware has it, else "
+      "fp32",
+      {"auto", "fp32", "bf16", "int8"});
   list.add("adapter", adapter, "PEFT LoRA folder applied to the model");
   list.add("batch-images", batch_images, "images per forward pass");
   list.add("batch-texts", batch_texts, "texts per forward pass");
   list.add("exact-decode", exact_decode, "decode JPEG at full size always");
+  list.add("streams", streams, "openvino: batches side by side; 0 = one per thread");
+  list.add("cache-dir", cache_dir, "openvino: folder that keeps compiled graphs; empty = none");
   list.add("decode-threads", decode_threads, "threads for decoding and tokenizing; 0 = all cores");
 }
 
