@@ -23,7 +23,7 @@ GuardHeadsInfo toy_info() {
   info.model_hash = "abc";
   info.embedding = "original";
   info.calibration["joint.harm"] = {ScoreCalibration::Kind::kScaled, 0.5, 1.0, {}, {}};
-  info.thresholds["joint.harm"] = {0.9, 0.4, 0.1, std::nan("")};
+  info.thresholds["joint.harm"] = {0.9, 0.4, 0.1, std::nan(""), 0.5};
   info.cosine_quantiles = {-1.0, 0.0, 1.0};
   return info;
 }

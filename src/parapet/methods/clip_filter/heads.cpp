@@ -44,7 +44,8 @@ json info_json(const GuardHeadsInfo& info) {
     out["thresholds"][name] = {{"fpr1", number(t.fpr1)},
                                {"recall95", number(t.recall95)},
                                {"review_low", number(t.review_low)},
-                               {"review_high", number(t.review_high)}};
+                               {"review_high", number(t.review_high)},
+                               {"best_f1", number(t.best_f1)}};
   return out;
 }
 
@@ -77,7 +78,8 @@ GuardHeadsInfo info_from_json(const json& value, const std::string& place) {
     info.thresholds[name] = {json_field_or<double>(t, "fpr1", nan, at_name),
                              json_field_or<double>(t, "recall95", nan, at_name),
                              json_field_or<double>(t, "review_low", nan, at_name),
-                             json_field_or<double>(t, "review_high", nan, at_name)};
+                             json_field_or<double>(t, "review_high", nan, at_name),
+                             json_field_or<double>(t, "best_f1", nan, at_name)};
   }
   return info;
 }

@@ -52,6 +52,7 @@ struct ScoreThresholds {
   // above `review_high` a benign one is hit with probability <= alpha; between them, review.
   double review_low;
   double review_high;
+  double best_f1;  // where F1 was highest
 };
 
 struct GuardHeadsInfo {

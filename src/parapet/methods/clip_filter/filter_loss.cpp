@@ -1,0 +1,89 @@
+#include "parapet/methods/clip_filter/filter_loss.h"
+
+#include <ATen/ATen.h>
+
+namespace parapet {
+namespace {
+
+constexpr double kLeastWeight = 1, kMostWeight = 20;
+
+// Per column: how many times more benign than harmful entries there are.
+at::Tensor imbalance(const at::Tensor& targets) {
+  const at::Tensor harmful = targets.eq(1).sum(0).to(at::kFloat);
+  const at::Tensor benign = targets.eq(0).sum(0).to(at::kFloat);
+  return (benign / harmful.clamp_min(1)).clamp(kLeastWeight, kMostWeight);
+}
+
+// Variance over groups of the mean of `scores`, among the rows of `mask`.
+at::Tensor spread_of_means(const at::Tensor& scores, const at::Tensor& mask,
+                           const at::Tensor& group, int64_t groups) {
+  const at::Tensor known = (mask * group.ge(0)).to(at::kFloat);
+  const at::Tensor slot = group.clamp_min(0);
+  const at::Tensor sizes = at::zeros({groups}, scores.options()).index_add(0, slot, known);
+  const at::Tensor sums = at::zeros({groups}, scores.options()).index_add(0, slot, scores * known);
+  const at::Tensor total = sizes.sum().clamp_min(1);
+  const at::Tensor means = sums / sizes.clamp_min(1);
+  const at::Tensor overall = sums.sum() / total;
+  return (sizes * (means - overall).pow(2)).sum() / total;
+}
+
+}  // namespace
+
+at::Tensor masked_bce(const at::Tensor& logits, const at::Tensor& targets,
+                      const at::Tensor& harmful_weight, const at::Tensor& row_weight,
+                      double gamma) {
+  const at::Tensor asked = targets.ge(0).to(logits.scalar_type());
+  const at::Tensor truth = targets.clamp_min(0);
+  at::Tensor loss =
+      at::binary_cross_entropy_with_logits(logits, truth, {}, {}, at::Reduction::None);
+  if (gamma > 0) {
+    const at::Tensor p = logits.sigmoid();
+    loss = loss * (truth * (1 - p) + (1 - truth) * p).pow(gamma);
+  }
+  at::Tensor weight = asked;
+  if (harmful_weight.defined()) weight = weight * (1 + truth * (harmful_weight - 1));
+  if (row_weight.defined())
+    weight = weight * (logits.dim() == 2 ? row_weight.unsqueeze(1) : row_weight);
+  return (loss * weight).sum() / asked.sum().clamp_min(1);
+}
+
+FilterLoss::FilterLoss(const FilterTargets& train, const FilterLossOptions& options)
+    : options_(options) {
+  if (!options.class_balance) return;
+  for (size_t side = 0; side < 3; ++side) harmful_weight_[side] = imbalance(train.harm[side]);
+  contradiction_weight_ = imbalance(train.contradiction.unsqueeze(1));
+}
+
+at::Tensor FilterLoss::classification(const HeadLogits& logits,
+                                      const FilterTargets& targets) const {
+  const double gamma = options_.loss == "focal" ? options_.focal_gamma : 0;
+  at::Tensor total = at::zeros({}, targets.weight.options());
+  for (size_t side = 0; side < 3; ++side)
+    if (logits.harm[side].defined())
+      total = total + masked_bce(logits.harm[side], targets.harm[side], harmful_weight_[side],
+                                 targets.weight, gamma);
+  return total;
+}
+
+at::Tensor FilterLoss::contradiction(const at::Tensor& logits, const FilterTargets& targets) const {
+  return masked_bce(logits, targets.contradiction, contradiction_weight_, targets.weight, 0);
+}
+
+at::Tensor score_alignment(const HeadLogits& logits, const FilterTargets& targets, int64_t groups) {
+  at::Tensor total = at::zeros({}, targets.weight.options());
+  for (size_t side = 0; side < 3; ++side) {
+    if (!logits.harm[side].defined()) continue;
+    const int64_t last = logits.harm[side].size(1) - 1;
+    const at::Tensor scores = logits.harm[side].select(1, last).sigmoid();
+    const at::Tensor truth = targets.harm[side].select(1, last);
+    for (const double label : {0.0, 1.0})
+      total = total + spread_of_means(scores, truth.eq(label), targets.group, groups);
+  }
+  return total / 3;
+}
+
+at::Tensor reverse_gradient(const at::Tensor& x, double weight) {
+  return x.detach() * (1 + weight) - x * weight;
+}
+
+}  // namespace parapet
