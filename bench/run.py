@@ -40,6 +40,9 @@ def benchmarks():
         "retrieval": [python, PEERS / "retrieval_peer.py", program("retrieval_bench")],
         "embed-b32": [python, PEERS / "embed_peer.py", parapet, "B/32", "64"],
         "embed-l14": [python, PEERS / "embed_peer.py", parapet, "L/14", "16"],
+        "openvino-b32": [python, PEERS / "openvino_peer.py", program("encoder_bench"), parapet, "B/32"],
+        "openvino-l14": [python, PEERS / "openvino_peer.py", program("encoder_bench"), parapet, "L/14",
+                         "3", "1,8"],
         "safe-clip-training": [python, PEERS / "safe_clip_peer.py", parapet],
     }
 

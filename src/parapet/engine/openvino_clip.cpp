@@ -64,19 +64,22 @@ class GraphBuilder {
   }
 
   Out linear(const Out& x, const LinearWeights& weights, bool quantized) {
-    Out matrix = constant(weights.weight);
-    if (quantized) matrix = quantized_weight(weights.weight, matrix);
+    const Out matrix = quantized ? quantized_weight(weights.weight) : constant(weights.weight);
     Out y = std::make_shared<op::MatMul>(x, matrix, false, true);
     if (weights.bias.defined()) y = std::make_shared<op::Add>(y, constant(weights.bias));
     return y;
   }
 
-  // 256 levels per output channel, symmetric; low = -high * 128 / 127 so that zero is a level and
-  // the weights are plain int8.
-  static Out quantized_weight(const at::Tensor& weight, const Out& matrix) {
-    const at::Tensor high = weight.abs().amax({1}, true).clamp_min(1e-8);
-    const Out top = constant(high), bottom = constant(high * (-128.0 / 127.0));
-    return std::make_shared<op::FakeQuantize>(matrix, bottom, top, bottom, top, 256);
+  // int8 per output channel, symmetric in -127..127, and the step that turns it back.
+  static Out quantized_weight(const at::Tensor& weight) {
+    const at::Tensor step = weight.abs().amax({1}, true).clamp_min(1e-8).div_(127);
+    auto levels = std::make_shared<at::Tensor>(
+        at::round(weight / step).clamp_(-127, 127).to(at::kChar).contiguous());
+    const ov::Shape shape(levels->sizes().begin(), levels->sizes().end());
+    const Out stored =
+        std::make_shared<op::Constant>(ov::element::i8, shape, levels->data_ptr(), levels);
+    const Out real = std::make_shared<op::Convert>(stored, ov::element::f32);
+    return std::make_shared<op::Multiply>(real, constant(step));
   }
 
   const QuantizationPoint* point(int64_t layer, const char* name) const {
@@ -169,7 +172,10 @@ class GraphBuilder {
       mixed = std::make_shared<op::ScaledDotProductAttention>(q, k, v, last_mask, false);
     else
       mixed = std::make_shared<op::ScaledDotProductAttention>(q, k, v, causal && !take);
-    mixed = activation(joined(mixed, shape.width), out);
+    // Quantized before the heads are joined, where it becomes part of the attention kernel; taps
+    // want whole rows.
+    mixed = options_.taps == GraphTaps::kNone ? joined(activation(mixed, out), shape.width)
+                                              : activation(joined(mixed, shape.width), out);
     const Out attended = linear(mixed, weights(attn + ".out_proj", smooth_v), quantizes(out));
     const Out middle = std::make_shared<op::Add>(take ? take(x) : x, attended);
     return std::make_shared<op::Add>(middle, mlp(middle, index, name, shape));
