@@ -1,0 +1,219 @@
+// The OpenVINO backend against the torch backend on the same folder.
+#include "parapet/engine/openvino_encoder.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <thread>
+
+#include "engine/tiny_clip.h"
+#include "parapet/core/error.h"
+#include "parapet/nn/lora.h"
+
+namespace parapet {
+namespace {
+
+using test::TempFolder;
+using test::TinyClipShape;
+using ::testing::HasSubstr;
+
+double least_cosine(const at::Tensor& a, const at::Tensor& b) {
+  return (a * b).sum(-1).min().item<double>();
+}
+
+EncoderOptions options_for(const std::string& backend, const std::string& precision = "fp32") {
+  EncoderOptions options;
+  options.backend = backend;
+  options.precision = precision;
+  options.batch_images = 5;  // 7 inputs make a full and a partial batch
+  options.batch_texts = 3;
+  return options;
+}
+
+void expect_agreement(const TinyClipShape& shape) {
+  const TempFolder folder;
+  test::write_tiny_clip(folder.path(), shape);
+  const auto images = test::write_pictures(folder.path(), 7);
+  const auto texts = test::captions(7);
+  const auto torch = open_encoder(folder.path(), options_for("torch"), {});
+  const auto ours = open_encoder(folder.path(), options_for("openvino"), {});
+  EXPECT_EQ(ours->dim(), torch->dim());
+  EXPECT_NEAR(ours->logit_scale(), torch->logit_scale(), 1e-6);
+  EXPECT_GE(least_cosine(ours->encode_images(images, {}), torch->encode_images(images, {})),
+            0.99999);
+  EXPECT_GE(least_cosine(ours->encode_texts(texts, {}), torch->encode_texts(texts, {})), 0.99999);
+  EXPECT_EQ(ours->image_stats().items, 7);
+  EXPECT_GT(ours->text_stats().tokens, 7);
+}
+
+TEST(OpenVinoEncoder, AgreesWithTorchQuickGelu) { expect_agreement({}); }
+
+TEST(OpenVinoEncoder, AgreesWithTorchGelu) {
+  expect_agreement({.activation = nn::Activation::kGelu});
+}
+
+TEST(OpenVinoEncoder, AgreesWithTorchGeluTanh) {
+  expect_agreement({.activation = nn::Activation::kGeluTanh});
+}
+
+// Legacy files pool at the largest id.
+TEST(OpenVinoEncoder, AgreesWithTorchLegacyEndRule) { expect_agreement({.eos_token_id = 2}); }
+
+// Pixels beyond the last whole patch are not used.
+TEST(OpenVinoEncoder, AgreesWithTorchWhenPatchesDoNotFill) {
+  expect_agreement({.image_size = 30, .patch_size = 8});
+}
+
+TEST(OpenVinoEncoder, ImagesInMemoryAndOneAtATimeGiveTheSame) {
+  const TempFolder folder;
+  test::write_tiny_clip(folder.path());
+  const auto locations = test::write_pictures(folder.path(), 6);
+  std::vector<Image> images;
+  for (const auto& location : locations) images.push_back(load_image(location));
+  for (const char* backend : {"torch", "openvino"}) {
+    const auto encoder = open_encoder(folder.path(), options_for(backend), {});
+    const at::Tensor from_files = encoder->encode_images(locations, {});
+    const at::Tensor from_memory = encoder->encode_images(std::span<const Image>(images), {});
+    EXPECT_GE(least_cosine(from_files, from_memory), 0.999999) << backend;
+    for (size_t i = 0; i < images.size(); ++i) {
+      const Image small = encoder->resized(images[i]);
+      EXPECT_EQ(small.width, 32);
+      const at::Tensor one = encoder->encode_images(std::span<const Image>(&small, 1), {});
+      EXPECT_GE(least_cosine(one, from_files.slice(0, i, i + 1)), 0.999999) << backend;
+    }
+    EXPECT_EQ(encoder->encode_images(std::span<const Image>(), {}).size(0), 0);
+    const Image broken{10, 10, {1, 2, 3}};
+    EXPECT_THROW(encoder->encode_images(std::span<const Image>(&broken, 1), {}), DataError);
+  }
+}
+
+TEST(OpenVinoEncoder, CallsFromManyThreadsAgree) {
+  const TempFolder folder;
+  test::write_tiny_clip(folder.path());
+  const auto texts = test::captions(12);
+  const auto encoder = open_encoder(folder.path(), options_for("openvino"), {});
+  ASSERT_TRUE(encoder->thread_safe());
+  const at::Tensor expected = encoder->encode_texts(texts, {});
+  std::vector<at::Tensor> got(4);
+  std::vector<std::thread> threads;
+  for (auto& slot : got)
+    threads.emplace_back([&] {
+      for (int i = 0; i < 5; ++i) slot = encoder->encode_texts(texts, {});
+    });
+  for (auto& thread : threads) thread.join();
+  for (const auto& rows : got) EXPECT_GE(least_cosine(rows, expected), 0.999999);
+}
+
+TEST(OpenVinoEncoder, AdapterActs) {
+  const TempFolder folder, adapter;
+  test::write_tiny_clip(folder.path());
+  ClipModel model = ClipModel::load(folder.path());
+  nn::LoraOptions lora{.r = 4};
+  nn::add_lora(model.linears(), lora, 3);
+  model.visit_linears([](const std::string&, nn::Linear& linear) {
+    if (linear.lora) linear.lora->b = at::randn_like(linear.lora->b).detach().mul_(0.1);
+  });
+  nn::save_lora(model.linears(), lora, adapter.path(), "tiny");
+  const auto texts = test::captions(5);
+  EncoderOptions with = options_for("openvino"), reference = options_for("torch");
+  with.adapter = reference.adapter = adapter.path().string();
+  const auto plain = open_encoder(folder.path(), options_for("openvino"), {});
+  const auto adapted = open_encoder(folder.path(), with, {});
+  const at::Tensor rows = adapted->encode_texts(texts, {});
+  EXPECT_GE(least_cosine(rows, open_encoder(folder.path(), reference, {})->encode_texts(texts, {})),
+            0.99999);
+  EXPECT_LT(least_cosine(rows, plain->encode_texts(texts, {})), 0.999);
+  EXPECT_NE(adapted->identity(), plain->identity());
+}
+
+// ---- compiled graphs on disk -----------------------------------------------
+
+struct Log {
+  std::vector<std::string> lines;
+  Context context() {
+    Context context;
+    context.log_sink = [this](LogLevel, std::string_view text) { lines.emplace_back(text); };
+    return context;
+  }
+};
+
+std::vector<std::filesystem::path> files_in(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+TEST(OpenVinoCache, SecondOpenReadsWhatTheFirstCompiled) {
+  const TempFolder folder, cache;
+  test::write_tiny_clip(folder.path());
+  EncoderOptions options = options_for("openvino");
+  options.cache_dir = (cache / "graphs").string();
+  const auto texts = test::captions(4);
+  const at::Tensor first = open_encoder(folder.path(), options, {})->encode_texts(texts, {});
+  const auto kept = files_in(cache / "graphs");
+  ASSERT_EQ(kept.size(), 2u);
+  const auto written = std::filesystem::last_write_time(kept[0]);
+  const at::Tensor second = open_encoder(folder.path(), options, {})->encode_texts(texts, {});
+  EXPECT_GE(least_cosine(first, second), 0.999999);
+  EXPECT_EQ(files_in(cache / "graphs"), kept);
+  EXPECT_EQ(std::filesystem::last_write_time(kept[0]), written);
+  // Other weights never meet an old graph.
+  test::write_tiny_clip(folder.path(), {}, 2);
+  const at::Tensor other = open_encoder(folder.path(), options, {})->encode_texts(texts, {});
+  EXPECT_LT(least_cosine(first, other), 0.9);
+  EXPECT_EQ(files_in(cache / "graphs").size(), 4u);
+}
+
+TEST(OpenVinoCache, DamagedFileIsReportedAndReplaced) {
+  const TempFolder folder, cache;
+  test::write_tiny_clip(folder.path());
+  EncoderOptions options = options_for("openvino");
+  options.cache_dir = cache.path().string();
+  const auto texts = test::captions(4);
+  const at::Tensor first = open_encoder(folder.path(), options, {})->encode_texts(texts, {});
+  for (const auto& file : files_in(cache.path())) {
+    std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+    stream.seekp(1000);
+    stream.put('\x7f').put('\x01').put('\x33');
+  }
+  Log log;
+  const auto encoder = open_encoder(folder.path(), options, log.context());
+  EXPECT_GE(least_cosine(first, encoder->encode_texts(texts, {})), 0.999999);
+  ASSERT_EQ(log.lines.size(), 2u);
+  EXPECT_THAT(log.lines[0], HasSubstr("made anew"));
+  Log quiet;
+  open_encoder(folder.path(), options, quiet.context());
+  EXPECT_TRUE(quiet.lines.empty());
+}
+
+// ---- refusals ----------------------------------------------------------------
+
+std::string usage_error(const std::filesystem::path& folder, const EncoderOptions& options) {
+  try {
+    open_encoder(folder, options, {});
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(OpenVinoEncoder, SaysWhatCannotBe) {
+  const TempFolder folder;
+  test::write_tiny_clip(folder.path());
+  EXPECT_THAT(usage_error(folder.path(), options_for("openvino", "int8")),
+              HasSubstr("quantization.safetensors is missing"));
+  EXPECT_THAT(usage_error(folder.path(), options_for("torch", "int8")),
+              HasSubstr("--backend openvino"));
+  EXPECT_THAT(usage_error(folder.path(), options_for("onnx")), HasSubstr("torch, openvino"));
+  EncoderOptions cuda = options_for("openvino");
+  cuda.device = "cuda";
+  EXPECT_THAT(usage_error(folder.path(), cuda), HasSubstr("runs on the CPU"));
+}
+
+}  // namespace
+}  // namespace parapet
