@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <fstream>
 
 #include "parapet/core/error.h"
@@ -15,30 +14,31 @@
 namespace parapet::guard {
 namespace {
 
-// A picture with structure at several scales.
-Image picture(uint64_t seed, int64_t width = 200, int64_t height = 160) {
+// A picture with structure at every scale, stronger at the larger ones, as photographs have it.
+Image picture(uint64_t seed, int64_t width = 320, int64_t height = 320) {
   Random random = Random::named(seed, "test.picture");
-  Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3))};
-  struct Wave {
-    double x, y, phase;
-    double strength[3];
+  Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3), 0)};
+  struct Box {
+    double x, y, w, h;
+    uint8_t colour[3];
   };
-  std::vector<Wave> waves(12);
-  for (Wave& wave : waves) {
-    wave = {random.uniform() * 12 - 6, random.uniform() * 12 - 6, random.uniform() * 6, {}};
-    for (double& s : wave.strength) s = random.uniform() * 30;
-  }
-  for (int64_t y = 0; y < height; ++y)
-    for (int64_t x = 0; x < width; ++x)
-      for (int c = 0; c < 3; ++c) {
-        double value = 128;
-        for (const Wave& wave : waves)
-          value += wave.strength[c] * std::sin(6.28 * (wave.x * static_cast<double>(x) / width +
-                                                       wave.y * static_cast<double>(y) / height) +
-                                               wave.phase);
-        image.rgb[static_cast<size_t>((y * width + x) * 3 + c)] =
-            static_cast<uint8_t>(std::clamp(value, 0.0, 255.0));
+  for (int layer = 0; layer < 60; ++layer) {
+    const double size = 0.6 / (1 + layer * 0.15);
+    const Box box{random.uniform() - size / 2,
+                  random.uniform() - size / 2,
+                  size * (0.3 + random.uniform()),
+                  size * (0.3 + random.uniform()),
+                  {static_cast<uint8_t>(random.below(256)), static_cast<uint8_t>(random.below(256)),
+                   static_cast<uint8_t>(random.below(256))}};
+    for (int64_t y = 0; y < height; ++y)
+      for (int64_t x = 0; x < width; ++x) {
+        const double u = static_cast<double>(x) / static_cast<double>(width) - box.x;
+        const double v = static_cast<double>(y) / static_cast<double>(height) - box.y;
+        if (u < 0 || v < 0 || u >= box.w || v >= box.h) continue;
+        for (int64_t c = 0; c < 3; ++c)
+          image.rgb[static_cast<size_t>((y * width + x) * 3 + c)] = box.colour[c];
       }
+  }
   return image;
 }
 
@@ -64,8 +64,8 @@ TEST(Pdq, VariantsAreTheHashesOfTheTurnedPictures) {
     const PdqVariants variants = pdq_variants(image);
     for (size_t i = 0; i < 8; ++i) {
       const Image other = turned(image, (i & 1) != 0, (i & 2) != 0, (i & 4) != 0);
-      // The filter's windows are not quite symmetric, so a few bits differ.
-      EXPECT_LE(pdq_distance(pdq_hash(other).hash, variants.hashes[i]), 12) << seed << " " << i;
+      // At this size the filter and its samples lie symmetrically; at most sizes they do not quite.
+      EXPECT_LE(pdq_distance(pdq_hash(other).hash, variants.hashes[i]), 2) << seed << " " << i;
     }
     EXPECT_EQ(pdq_hash(image).hash, variants.hashes[0]);
   }
@@ -76,7 +76,7 @@ TEST(Pdq, SurvivesResizingAndRecompressionNotAnotherPicture) {
     const Image image = picture(seed);
     const PdqResult result = pdq_hash(image);
     EXPECT_GE(result.quality, 50);
-    EXPECT_LE(pdq_distance(result.hash, pdq_hash(resize_bicubic(image, 97, 83)).hash), 20);
+    EXPECT_LE(pdq_distance(result.hash, pdq_hash(resize_bicubic(image, 97, 83)).hash), 31);
     const Image jpeg = decode_image(encode_jpeg(image, 40), "jpeg");
     EXPECT_LE(pdq_distance(result.hash, pdq_hash(jpeg).hash), 20);
     EXPECT_GT(pdq_distance(result.hash, pdq_hash(picture(seed + 100)).hash), 80);

@@ -61,6 +61,9 @@ class Folder {
 
  private:
   void append(char32_t c, size_t begin, size_t end) {
+    // Letters in dark circles and squares, which compatibility folding leaves alone.
+    if (c >= 0x1F150 && c <= 0x1F169) c = U'a' + (c - 0x1F150);
+    if (c >= 0x1F170 && c <= 0x1F189) c = U'a' + (c - 0x1F170);
     if (is_space(c)) {
       if (!out_.empty() && out_.back().c == ' ') {
         out_.back().end = static_cast<uint32_t>(end);
@@ -103,9 +106,16 @@ class Folder {
     const auto composed = utf8proc_normalize_utf32(
         buffer.data(), static_cast<utf8proc_ssize_t>(length),
         static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+    const auto begin_of = buffer.begin();
+    // A mark that composes to no letter is no accent; neither are the others on that letter then.
+    const bool disguised = composed > 1 && !is_mark(static_cast<char32_t>(buffer[0])) &&
+                           std::any_of(begin_of + 1, begin_of + composed, [](utf8proc_int32_t c) {
+                             return is_mark(static_cast<char32_t>(c));
+                           });
     char32_t base = 0;
     for (utf8proc_ssize_t i = 0; i < composed; ++i) {
-      const auto c = static_cast<char32_t>(buffer[static_cast<size_t>(i)]);
+      auto c = static_cast<char32_t>(buffer[static_cast<size_t>(i)]);
+      if (disguised && reads_without_marks(c)) c = without_accent(c);
       if (c == 0x640) continue;  // Arabic tatweel only stretches
       if (is_mark(c) && reads_without_marks(base)) continue;
       if (!is_mark(c)) base = c;

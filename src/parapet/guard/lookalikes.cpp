@@ -89,9 +89,7 @@ char32_t leet_letter(char32_t c, bool second) {
     default:
       break;
   }
-  // Squared, circled and regional letters, which compatibility folding leaves alone.
-  if (c >= 0x1F150 && c <= 0x1F169) return U'a' + (c - 0x1F150);
-  if (c >= 0x1F170 && c <= 0x1F189) return U'a' + (c - 0x1F170);
+  // Regional letters, which make flags in pairs.
   if (c >= 0x1F1E6 && c <= 0x1F1FF) return U'a' + (c - 0x1F1E6);
   return 0;
 }

@@ -28,12 +28,14 @@ bool is_boundary(char32_t left, char32_t right, bool short_entry) {
   return !short_entry && a != Script::kKatakana;
 }
 
-// One Han character, two of Thai or kana, are parts of other words more often than words.
+// One Han or katakana character, three of hiragana or Thai, are parts of other words more often
+// than words.
 bool is_short(const std::u32string& letters) {
   const auto count =
       std::count_if(letters.begin(), letters.end(), [](char32_t c) { return is_letter(c); });
   if (letters.empty() || !writes_without_spaces(script_of(letters[0]))) return false;
-  return count < (script_of(letters[0]) == Script::kHan ? 2 : 4);
+  const Script script = script_of(letters[0]);
+  return count < (script == Script::kHan || script == Script::kKatakana ? 2 : 4);
 }
 
 // Whether [begin, end) of `chars` is a word as far as the entry asks. A Korean noun carries its

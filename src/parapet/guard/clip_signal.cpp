@@ -1,0 +1,297 @@
+#include "parapet/guard/clip_signal.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "parapet/core/error.h"
+#include "parapet/guard/text_chunks.h"
+
+namespace parapet::guard {
+namespace {
+
+// CLIP's text towers take 77 tokens, two of them special.
+constexpr int64_t kTextTokens = 75;
+constexpr const char* kAnyHarm = "any_harm";
+constexpr const char* kContradiction = "contradiction";
+
+std::string reason_of(EncodeStatus status) {
+  switch (status) {
+    case EncodeStatus::kOverloaded:
+      return "overloaded";
+    case EncodeStatus::kDeadline:
+      return "deadline";
+    default:
+      return "signal_failed";
+  }
+}
+
+HeadInput input_of(Modality modality) {
+  return modality == Modality::kText    ? HeadInput::kText
+         : modality == Modality::kImage ? HeadInput::kImage
+                                        : HeadInput::kJoint;
+}
+
+// Keeps the highest score per category of several chunks.
+void keep_highest(std::vector<Score>& scores, Score score) {
+  for (Score& one : scores)
+    if (one.category == score.category && one.signal == score.signal) {
+      if (score.value > one.value) one = std::move(score);
+      return;
+    }
+  scores.push_back(std::move(score));
+}
+
+}  // namespace
+
+struct ClipSignal::Embedded {
+  const PreparedPart* part;
+  std::vector<Embedding> embeddings;  // one of an image, one per chunk of a text
+};
+
+std::vector<std::string> ClipSignal::categories() const {
+  std::set<std::string> names;
+  if (heads_) {
+    names.insert(heads_->categories().begin(), heads_->categories().end());
+    names.insert(kAnyHarm);
+    names.insert(kContradiction);
+  }
+  for (const EmbeddingCategory& other : others_) names.insert(other.category);
+  if (!benign_cosines_.empty()) names.insert(consistency_category_);
+  return {names.begin(), names.end()};
+}
+
+void ClipSignal::probe() {
+  const Image grey{32, 32, std::vector<uint8_t>(32 * 32 * 3, 128)};
+  auto image = encoder_->batches->encode_image(grey);
+  auto text = encoder_->batches->encode_text("a photo");
+  for (auto* future : {&image, &text}) {
+    const EncodeResult result = future->get();
+    if (!result.ok())
+      throw UsageError("the encoder did not answer: " +
+                       (result.error.empty() ? reason_of(result.status) : result.error));
+  }
+}
+
+std::vector<ClipSignal::Embedded> ClipSignal::embed(const SignalInput& input,
+                                                    SignalOutput& output) const {
+  struct Waiting {
+    const PreparedPart* part;
+    std::vector<std::future<EncodeResult>> futures;
+  };
+  std::vector<Waiting> waiting;
+  const auto fail = [&](const PreparedPart& part, std::string reason, std::string detail) {
+    ScanFailure failure;
+    failure.part = part.part;
+    failure.level = "clip";
+    failure.reason = std::move(reason);
+    failure.detail = std::move(detail);
+    output.failures.push_back(std::move(failure));
+  };
+  for (const PreparedPart& part : input.parts) {
+    Waiting one{&part, {}};
+    if (part.modality == Modality::kImage) {
+      one.futures.push_back(
+          encoder_->batches->encode_image(*part.image, part.bytes, input.deadline));
+    } else {
+      auto chunks = text_chunks(part.text, *encoder_->tokenizer, kTextTokens);
+      if (static_cast<int64_t>(chunks.size()) > max_chunks_) {
+        fail(part, "text_too_long",
+             "only the first " + std::to_string(max_chunks_) + " of " +
+                 std::to_string(chunks.size()) + " pieces were scored ([clip] max_text_chunks)");
+        chunks.resize(static_cast<size_t>(max_chunks_));
+      }
+      for (TextChunk& chunk : chunks)
+        one.futures.push_back(
+            encoder_->batches->encode_text(std::move(chunk.text), input.deadline));
+    }
+    waiting.push_back(std::move(one));
+  }
+  std::vector<Embedded> embedded;
+  for (Waiting& one : waiting) {
+    Embedded part{one.part, {}};
+    bool failed = false;
+    for (auto& future : one.futures) {
+      EncodeResult result = future.get();
+      if (result.ok()) {
+        part.embeddings.push_back(std::move(result.embedding));
+      } else if (!failed) {
+        failed = true;
+        fail(*one.part, reason_of(result.status), result.error);
+      }
+    }
+    if (!part.embeddings.empty()) {
+      output.scanned.push_back(one.part->part);
+      embedded.push_back(std::move(part));
+    }
+  }
+  return embedded;
+}
+
+void ClipSignal::score(const SignalInput& input, SignalOutput& output) {
+  const std::vector<Embedded> parts = embed(input, output);
+  for (const Embedded& part : parts) score_part(part, output);
+  if (!heads_ && benign_cosines_.empty()) return;
+  for (const Embedded& image : parts) {
+    if (image.part->modality != Modality::kImage) continue;
+    for (const Embedded& text : parts)
+      if (text.part->modality == Modality::kText && !text.part->from_ocr)
+        score_pair(image, text, output);
+  }
+}
+
+bool ClipSignal::undecided(const std::string& name, double value) const {
+  if (!conformal_ || !heads_) return false;
+  const auto it = heads_->info().thresholds.find(name);
+  return it != heads_->info().thresholds.end() && value >= it->second.review_low &&
+         value < it->second.review_high;
+}
+
+void ClipSignal::add_head_scores(const HeadScores& scores, const Score& base,
+                                 SignalOutput& output) const {
+  if (!scores.present) return;
+  const std::string prefix = std::string(modality_name(base.modality)) + ".";
+  const auto add = [&](const std::string& category, const std::string& head, double value) {
+    Score score = base;
+    score.category = category;
+    score.value = value;
+    score.review = undecided(prefix + head, value);
+    keep_highest(output.scores, std::move(score));
+  };
+  add(kAnyHarm, "harm", scores.harm);
+  for (size_t i = 0; i < scores.categories.size(); ++i)
+    add(heads_->categories()[i], heads_->categories()[i], scores.categories[i]);
+}
+
+void ClipSignal::score_part(const Embedded& part, SignalOutput& output) const {
+  SignalOutput own;
+  Score base;
+  base.modality = part.part->modality;
+  base.part = part.part->part;
+  base.from_ocr = part.part->from_ocr;
+  const bool image = base.modality == Modality::kImage;
+  for (const Embedding& embedding : part.embeddings) {
+    if (heads_) {
+      base.signal = "clip.heads";
+      const GuardScores scores =
+          image ? heads_->score(embedding, {}) : heads_->score({}, embedding);
+      add_head_scores(image ? scores.image() : scores.text(), base, own);
+    }
+    for (const EmbeddingCategory& other : others_) {
+      if (other.modality != base.modality) continue;
+      Score score = base;
+      score.signal = other.signal;
+      score.category = other.category;
+      score.value = other.score(embedding);
+      keep_highest(own.scores, std::move(score));
+    }
+  }
+  std::move(own.scores.begin(), own.scores.end(), std::back_inserter(output.scores));
+}
+
+double ClipSignal::percentile(double cosine) const {
+  const auto above = std::lower_bound(benign_cosines_.begin(), benign_cosines_.end(), cosine);
+  return static_cast<double>(above - benign_cosines_.begin()) /
+         static_cast<double>(benign_cosines_.size());
+}
+
+void ClipSignal::score_pair(const Embedded& image, const Embedded& text,
+                            SignalOutput& output) const {
+  SignalOutput own;
+  Score base;
+  base.modality = Modality::kJoint;
+  base.part = image.part->part;
+  base.text_part = text.part->part;
+  // A text contradicts an image when none of its pieces fits.
+  double contradiction = 1, disagreement = 1;
+  for (const Embedding& embedding : text.embeddings) {
+    double cosine = 0;
+    for (size_t k = 0; k < embedding.size(); ++k)
+      cosine += static_cast<double>(embedding[k]) * image.embeddings[0][k];
+    if (!benign_cosines_.empty()) disagreement = std::min(disagreement, 1 - percentile(cosine));
+    if (!heads_) continue;
+    const GuardScores scores = heads_->score(image.embeddings[0], embedding);
+    base.signal = "clip.heads";
+    add_head_scores(scores.joint(), base, own);
+    contradiction = std::min(contradiction, static_cast<double>(scores.contradiction));
+  }
+  if (heads_) {
+    base.category = kContradiction;
+    base.value = contradiction;
+    base.review = undecided(kContradiction, contradiction);
+    own.scores.push_back(base);
+  }
+  if (!benign_cosines_.empty()) {
+    base.signal = "clip.consistency";
+    base.category = consistency_category_;
+    base.value = disagreement;
+    base.review = false;
+    own.scores.push_back(base);
+  }
+  std::move(own.scores.begin(), own.scores.end(), std::back_inserter(output.scores));
+}
+
+double ClipSignal::category_score(std::span<const float> image, std::span<const float> text,
+                                  const std::string& category, Modality modality) const {
+  double best = std::nan("");
+  const auto raise = [&](double value) { best = std::isnan(best) ? value : std::max(best, value); };
+  if (heads_) {
+    const GuardScores scores = modality == Modality::kImage  ? heads_->score(image, {})
+                               : modality == Modality::kText ? heads_->score({}, text)
+                                                             : heads_->score(image, text);
+    const HeadScores& head = scores.by_input[static_cast<size_t>(input_of(modality))];
+    const int64_t index = heads_->category_index(category);
+    if (category == kAnyHarm)
+      raise(head.harm);
+    else if (category == kContradiction && modality == Modality::kJoint)
+      raise(scores.contradiction);
+    else if (index >= 0)
+      raise(head.categories[static_cast<size_t>(index)]);
+  }
+  for (const EmbeddingCategory& other : others_)
+    if (other.category == category && other.modality == modality)
+      raise(other.score(modality == Modality::kImage ? image : text));
+  return best;
+}
+
+Embedding ClipSignal::embed_text(const std::string& text) const {
+  return encoder_->batches->encode_text(text).get().embedding;
+}
+
+Embedding ClipSignal::embed_image(const Image& image) const {
+  return encoder_->batches->encode_image(image).get().embedding;
+}
+
+std::vector<double> ClipSignal::rescore_images(std::span<const Image> images,
+                                               const std::string& category, Modality modality,
+                                               std::span<const float> other) const {
+  std::vector<double> scores;
+  for (size_t first = 0; first < images.size(); first += 32) {  // no more than a queue's worth
+    std::vector<std::future<EncodeResult>> futures;
+    for (size_t i = first; i < std::min(images.size(), first + 32); ++i)
+      futures.push_back(encoder_->batches->encode_image(images[i]));
+    for (auto& future : futures) {
+      const EncodeResult result = future.get();
+      if (!result.ok()) return {};
+      scores.push_back(category_score(result.embedding, other, category, modality));
+      if (std::isnan(scores.back())) return {};
+    }
+  }
+  return scores;
+}
+
+std::vector<double> ClipSignal::rescore_texts(const std::vector<std::string>& texts,
+                                              const std::string& category, Modality modality,
+                                              std::span<const float> other) const {
+  std::vector<double> scores;
+  for (const std::string& text : texts) {
+    const EncodeResult result = encoder_->batches->encode_text(text).get();
+    if (!result.ok()) return {};
+    scores.push_back(category_score(other, result.embedding, category, modality));
+    if (std::isnan(scores.back())) return {};
+  }
+  return scores;
+}
+
+}  // namespace parapet::guard

@@ -1,0 +1,157 @@
+// Building a ClipSignal from a policy.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "parapet/core/error.h"
+#include "parapet/core/files.h"
+#include "parapet/core/strings.h"
+#include "parapet/guard/clip_signal.h"
+
+namespace parapet::guard {
+namespace {
+
+constexpr int64_t kImageCap = int64_t{64} << 20;
+
+EncodeResult wait_for(std::future<EncodeResult> future, const std::string& what) {
+  EncodeResult result = future.get();
+  if (!result.ok())
+    throw DataError(what, result.error.empty() ? "cannot be embedded" : result.error);
+  return result;
+}
+
+std::vector<Embedding> embed_texts(BatchingEncoder& encoder, const std::vector<std::string>& texts,
+                                   const std::string& what) {
+  std::vector<Embedding> embeddings;
+  for (const std::string& text : texts)
+    embeddings.push_back(
+        wait_for(encoder.encode_text(text), what + ": prompt '" + text + "'").embedding);
+  return embeddings;
+}
+
+std::vector<Embedding> embed_files(BatchingEncoder& encoder,
+                                   const std::vector<std::filesystem::path>& files) {
+  std::vector<Embedding> embeddings;
+  for (const auto& file : files)
+    embeddings.push_back(
+        wait_for(encoder.encode_image_bytes(read_file(file, kImageCap), file.string()),
+                 file.string())
+            .embedding);
+  return embeddings;
+}
+
+std::vector<double> read_cosines(const std::filesystem::path& file) {
+  std::vector<double> cosines;
+  int64_t number = 0;
+  for (const std::string& line : split(read_file(file), '\n')) {
+    ++number;
+    const std::string text(trim(line));
+    if (text.empty() || text[0] == '#') continue;
+    char* end = nullptr;
+    const double cosine = std::strtod(text.c_str(), &end);
+    if (*end != '\0' || !(std::abs(cosine) <= 1.0001))
+      throw DataError(file.string() + ":" + std::to_string(number),
+                      "'" + text.substr(0, 40) + "' is not a cosine");
+    cosines.push_back(cosine);
+  }
+  if (cosines.size() < 20)
+    throw DataError(file.string(), "has " + std::to_string(cosines.size()) + " cosines",
+                    "Give at least 20 benign pairs; some hundreds make the tail reliable.");
+  return cosines;
+}
+
+}  // namespace
+
+std::shared_ptr<ClipSignal> ClipSignal::load(const Policy& policy,
+                                             std::shared_ptr<const SharedEncoder> encoder,
+                                             const Context& context) {
+  std::shared_ptr<ClipSignal> signal(new ClipSignal);
+  const ClipOptions& clip = policy.clip;
+  signal->encoder_ = std::move(encoder);
+  signal->conformal_ = clip.conformal;
+  signal->max_chunks_ = clip.max_text_chunks;
+  Sha256 version;
+  version.update(signal->encoder_->version);
+  if (!clip.heads.empty()) {
+    auto heads = std::make_shared<GuardHeads>(GuardHeads::load(clip.heads));
+    heads->check_model(signal->encoder_->model_key, clip.model.string());
+    version.update(heads->info().version);
+    signal->heads_ = std::move(heads);
+  }
+  for (const auto& card : clip.cards) {
+    std::shared_ptr<EmbeddingHead> head = EmbeddingHead::load(card);
+    if (head->dim() != signal->encoder_->batches->dim())
+      throw UsageError(card.string() + ": its head is for embeddings of " +
+                       std::to_string(head->dim()) + " values, the model makes " +
+                       std::to_string(signal->encoder_->batches->dim()));
+    version.update(head->version());
+    const auto& categories = head->card().categories;
+    for (size_t i = 0; i < categories.size(); ++i)
+      if (!categories[i].empty())
+        signal->others_.push_back(
+            {categories[i], "clip." + head->card().name,
+             head->card().modality == "text" ? Modality::kText : Modality::kImage,
+             [head, i](std::span<const float> e) -> double { return head->score(e)[i].score; }});
+  }
+  for (const ZeroShotOptions& options : clip.zeroshot) signal->load_zeroshot(options, clip);
+  if (policy.consistency.enabled) signal->load_consistency(policy);
+  signal->check_categories(policy);
+  version.update(policy.hash);
+  signal->version_ = version.hex().substr(0, 16);
+  context.info("clip: " + std::to_string(signal->categories().size()) + " categories");
+  return signal;
+}
+
+void ClipSignal::load_zeroshot(const ZeroShotOptions& options, const ClipOptions& clip) {
+  BatchingEncoder& batches = *encoder_->batches;
+  const std::string what = "zero-shot category '" + options.category + "'";
+  const auto asks = [&](const char* modality) {
+    return std::find(options.modalities.begin(), options.modalities.end(), modality) !=
+           options.modalities.end();
+  };
+  const auto add = [&](const char* signal, Modality modality, auto head) {
+    others_.push_back({options.category, signal, modality,
+                       [head](std::span<const float> e) { return head->score(e); }});
+  };
+  if (!options.prompts.empty()) {
+    const auto& neutral = options.neutral.empty() ? clip.neutral : options.neutral;
+    const double temperature =
+        options.temperature > 0 ? options.temperature : batches.logit_scale();
+    auto head =
+        std::make_shared<const PromptHead>(embed_texts(batches, options.prompts, what),
+                                           embed_texts(batches, neutral, what), temperature);
+    if (asks("image")) add("clip.zeroshot", Modality::kImage, head);
+    if (asks("text")) add("clip.zeroshot", Modality::kText, head);
+  }
+  if (!options.images.empty() && !options.benign_images.empty())
+    add("clip.fewshot", Modality::kImage,
+        std::make_shared<const FewShotHead>(embed_files(batches, options.images),
+                                            embed_files(batches, options.benign_images)));
+  if (!options.texts.empty() && !options.benign_texts.empty())
+    add("clip.fewshot", Modality::kText,
+        std::make_shared<const FewShotHead>(embed_texts(batches, options.texts, what),
+                                            embed_texts(batches, options.benign_texts, what)));
+}
+
+void ClipSignal::load_consistency(const Policy& policy) {
+  consistency_category_ = policy.consistency.category;
+  if (!policy.consistency.reference.empty())
+    benign_cosines_ = read_cosines(policy.consistency.reference);
+  else if (heads_)
+    benign_cosines_ = heads_->info().cosine_quantiles;
+  if (benign_cosines_.empty())
+    throw UsageError(
+        "[consistency] needs cosines of benign pairs: give 'reference', or heads trained on pairs");
+  std::sort(benign_cosines_.begin(), benign_cosines_.end());
+}
+
+void ClipSignal::check_categories(const Policy& policy) const {
+  Problems problems;
+  for (const std::string& category : categories())
+    if (policy.taxonomy.find(category) == nullptr)
+      problems.add("category '" + category +
+                   "' of the [clip] heads or cards is not in the taxonomy");
+  problems.throw_if_any("policy");
+}
+
+}  // namespace parapet::guard

@@ -1,0 +1,34 @@
+#include "parapet/guard/model_store.h"
+
+#include "parapet/engine/cached_encoder.h"
+#include "parapet/engine/encoder.h"
+
+namespace parapet::guard {
+
+std::shared_ptr<const SharedEncoder> ModelStore::encoder(const EncoderRequest& request,
+                                                         const Context& context) {
+  EncoderOptions options;
+  options.device = request.device;
+  options.backend = request.backend != "auto" ? request.backend
+                    : request.device == "cpu" ? "openvino"
+                                              : "torch";
+  options.precision = request.precision;
+  options.adapter = request.adapter.string();
+  options.threads = request.threads;
+  const std::string version = encoder_key(request.model, options);
+  const std::lock_guard lock(mutex_);
+  auto& slot = loaded_[version];
+  if (auto shared = slot.lock()) return shared;
+  auto made = std::make_shared<SharedEncoder>();
+  made->version = version;
+  made->model_key = model_content_key(request.model);
+  made->tokenizer = Tokenizer::load(request.model);
+  std::shared_ptr<Encoder> encoder = open_encoder(request.model, options, context);
+  auto cache = std::make_shared<EmbeddingCache>(EmbeddingCacheOptions{}, context);
+  made->batches =
+      std::make_shared<BatchingEncoder>(std::move(encoder), BatchingOptions{}, std::move(cache));
+  slot = made;
+  return made;
+}
+
+}  // namespace parapet::guard

@@ -1,0 +1,151 @@
+#include "parapet/guard/ocr.h"
+
+#include <dlfcn.h>
+#include <tesseract/baseapi.h>
+#include <tesseract/resultiterator.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "parapet/core/error.h"
+#include "parapet/text/utf8.h"
+
+namespace parapet::guard {
+namespace {
+
+constexpr int64_t kMaxSide = 2400;  // larger pictures are made smaller before reading
+
+// Tesseract's loops gain nothing from several threads on small pictures and fight over the cores.
+// The OpenMP runtime is the one torch brought; the setting is the calling thread's own.
+class OneThread {
+ public:
+  OneThread() {
+    static const auto get =
+        reinterpret_cast<int (*)()>(::dlsym(RTLD_DEFAULT, "omp_get_max_threads"));
+    static const auto set =
+        reinterpret_cast<void (*)(int)>(::dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
+    if (get == nullptr || set == nullptr) return;
+    set_ = set;
+    before_ = get();
+    set_(1);
+  }
+  ~OneThread() {
+    if (set_ != nullptr) set_(before_);
+  }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  void (*set_)(int) = nullptr;
+  int before_ = 1;
+};
+
+using Engine = std::unique_ptr<tesseract::TessBaseAPI>;
+
+Engine make_engine(const OcrOptions& options) {
+  auto engine = std::make_unique<tesseract::TessBaseAPI>();
+  const std::string data = options.data.string();
+  // Before Init, or tesseract prints to stderr.
+  engine->SetVariable("debug_file", "/dev/null");
+  if (engine->Init(data.empty() ? nullptr : data.c_str(), options.languages.c_str(),
+                   tesseract::OEM_LSTM_ONLY) != 0)
+    throw UsageError("[ocr] languages = '" + options.languages +
+                     "': the data of a language is not installed. Install tesseract-ocr-<language> "
+                     "or name its folder in 'data'.");
+  engine->SetVariable("debug_file", "/dev/null");
+  engine->SetPageSegMode(tesseract::PSM_SPARSE_TEXT);
+  return engine;
+}
+
+}  // namespace
+
+struct Ocr::Impl {
+  OcrOptions options;
+  std::mutex mutex;
+  std::vector<Engine> idle;
+
+  Engine take() {
+    {
+      const std::lock_guard lock(mutex);
+      if (!idle.empty()) {
+        Engine engine = std::move(idle.back());
+        idle.pop_back();
+        return engine;
+      }
+    }
+    return make_engine(options);
+  }
+  void give_back(Engine engine) {
+    engine->Clear();
+    const std::lock_guard lock(mutex);
+    idle.push_back(std::move(engine));
+  }
+  OcrText words_of(tesseract::TessBaseAPI& engine, double scale) const;
+};
+
+Ocr::Ocr(const OcrOptions& options) : impl_(std::make_unique<Impl>()) {
+  impl_->options = options;
+  impl_->idle.push_back(make_engine(options));
+}
+
+Ocr::~Ocr() = default;
+
+std::string Ocr::version() { return tesseract::TessBaseAPI::Version(); }
+
+OcrText Ocr::Impl::words_of(tesseract::TessBaseAPI& engine, double scale) const {
+  OcrText result;
+  const std::unique_ptr<tesseract::ResultIterator> it(engine.GetIterator());
+  if (!it) return result;
+  bool new_line = false;
+  do {
+    const std::unique_ptr<char[]> word(it->GetUTF8Text(tesseract::RIL_WORD));
+    const bool line_ends = it->IsAtFinalElement(tesseract::RIL_TEXTLINE, tesseract::RIL_WORD);
+    if (word && word[0] != '\0' && it->Confidence(tesseract::RIL_WORD) >= options.min_confidence) {
+      if (!result.text.empty()) result.text += new_line ? '\n' : ' ';
+      new_line = false;
+      int left = 0, top = 0, right = 0, bottom = 0;
+      it->BoundingBox(tesseract::RIL_WORD, &left, &top, &right, &bottom);
+      OcrWord one;
+      one.begin = result.text.size();
+      std::string storage;
+      result.text += text::repair_utf8(word.get(), storage);
+      one.end = result.text.size();
+      one.left = static_cast<int64_t>(left / scale);
+      one.top = static_cast<int64_t>(top / scale);
+      one.width = static_cast<int64_t>((right - left) / scale) + 1;
+      one.height = static_cast<int64_t>((bottom - top) / scale) + 1;
+      one.confidence = it->Confidence(tesseract::RIL_WORD);
+      result.words.push_back(one);
+    }
+    new_line = new_line || line_ends;
+  } while (it->Next(tesseract::RIL_WORD));
+  return result;
+}
+
+OcrText Ocr::read(const Image& image) {
+  if (image.rgb.empty()) throw DataError("ocr", "the image has no pixels");
+  const int64_t small = std::min(image.width, image.height);
+  const int64_t large = std::max(image.width, image.height);
+  double scale = 1;
+  if (small < impl_->options.min_side)
+    scale = static_cast<double>(impl_->options.min_side) / static_cast<double>(small);
+  if (static_cast<double>(large) * scale > static_cast<double>(kMaxSide))
+    scale = static_cast<double>(kMaxSide) / static_cast<double>(large);
+  const auto scaled = [&](int64_t side) {
+    return std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(side) * scale));
+  };
+  const Image resized =
+      scale == 1 ? Image() : resize_bicubic(image, scaled(image.width), scaled(image.height));
+  const Image& page = scale == 1 ? image : resized;
+  const OneThread one_thread;
+  Engine engine = impl_->take();
+  engine->SetImage(page.rgb.data(), static_cast<int>(page.width), static_cast<int>(page.height), 3,
+                   static_cast<int>(page.width * 3));
+  engine->SetSourceResolution(150);
+  if (engine->Recognize(nullptr) != 0) throw DataError("ocr", "the engine failed");
+  OcrText result = impl_->words_of(*engine, scale);
+  impl_->give_back(std::move(engine));
+  return result;
+}
+
+}  // namespace parapet::guard
