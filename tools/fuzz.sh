@@ -13,6 +13,7 @@ seeds() {  # files of the tests that a fuzzer starts from
     safetensors_fuzz) find tests/goldens -name '*.safetensors' -size -64k ;;
     tokenizer_fuzz) find tests/goldens -name 'tokenizer.json' -size -64k ;;
     jsonl_fuzz) find tests/goldens -name '*.jsonl' -size -64k ;;
+    request_fuzz) find fuzz/seeds/request -name '*.json' ;;
     tar_fuzz) find tests/goldens -name '*.tar*' -size -64k ;;
   esac
 }

@@ -54,6 +54,36 @@ TEST(ParseBody, RefusesWhatIsNotAnObjectOfSaneShape) {
   EXPECT_EQ(message(R"({"a": "[[[[,,,,\"[[[[\\"})", {.max_depth = 1, .max_values = 2}), "");
 }
 
+// Long strings take their own way round the parser.
+TEST(ParseBody, LongStringsComeBackWhole) {
+  const std::string plain(5000, 'A');
+  std::string mixed = plain;
+  mixed[4000] = '\x7f';
+  const nlohmann::json sent = {{"plain", plain},
+                               {"mixed", mixed},
+                               {"list", {plain + "1", {{"deep", plain + "2"}}, "short"}},
+                               {"escaped", plain + "\n\"\\" + plain},
+                               {"accents", plain + "\u00e9" + plain},
+                               {plain, "as a key"},
+                               {"lifted:0", "lifted:1"}};
+  EXPECT_EQ(parse_body(sent.dump()), sent);
+  EXPECT_EQ(parse_body(sent.dump(2)), sent);
+  EXPECT_EQ(parse_body(sent.dump(-1, ' ', true)), sent);
+  // Wrong bytes inside a long string are still wrong, and mistakes after it keep their offset.
+  const auto mistake = [](const std::string& body) -> std::string {
+    try {
+      parse_body(body);
+    } catch (const ApiError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(mistake("{\"a\": \"" + plain + "\xff" + plain + "\"}"), HasSubstr("UTF-8"));
+  EXPECT_THAT(mistake("{\"a\": \"" + plain + "\n" + plain + "\"}"), HasSubstr("not JSON"));
+  EXPECT_THAT(mistake("{\"a\": \"" + plain + "\", }"), HasSubstr("offset 5010"));
+  EXPECT_THAT(mistake("{\"a\": \"" + plain + "\" \"" + plain + "\"}"), HasSubstr("not JSON"));
+}
+
 TEST(ReadModeration, TakesEveryShapeOfInput) {
   const auto one = read_moderation(parse_body(R"({"input": "hello", "model": "m"})"));
   ASSERT_EQ(one.inputs.size(), 1u);

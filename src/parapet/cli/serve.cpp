@@ -74,7 +74,8 @@ class Serve final : public Command {
   }
 
   nlohmann::json run(const Session& session) override {
-    const Signals signals;  // before any thread starts
+    const Signals signals;          // before any thread starts
+    std::signal(SIGXFSZ, SIG_IGN);  // a log at a file size limit is a failed write, no more
     const auto address = serving::parse_listen(http_.listen);
     if (!address.loopback && service_.api_keys.empty() && !allow_anyone_)
       throw UsageError("--listen " + http_.listen +

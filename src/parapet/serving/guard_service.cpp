@@ -121,6 +121,16 @@ guard::Decision GuardService::check(const std::string& endpoint, guard::GuardReq
   }
 }
 
+void GuardService::require_profile(const guard::GuardRequest& request) const {
+  const auto current = policy();
+  if (!current) throw ApiError(503, "not_ready", "the models are being loaded; try again");
+  try {
+    current->resolve_profile(request.profile, request.tenant);
+  } catch (const UsageError& error) {
+    throw ApiError(400, "invalid_value", error.what(), "profile");
+  }
+}
+
 GuardService::Reload GuardService::reload() {
   const std::lock_guard lock(reload_mutex_);
   const auto guard = guard_.load();

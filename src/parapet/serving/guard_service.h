@@ -54,6 +54,9 @@ class GuardService {
   guard::Decision check(const std::string& endpoint, guard::GuardRequest request,
                         const RequestOptions& options, guard::Clock::time_point received);
 
+  // ApiError 400 when the policy has no such profile.
+  void require_profile(const guard::GuardRequest& request) const;
+
   struct Reload {
     PolicyIdentity before, after;
   };

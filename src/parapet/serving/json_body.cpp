@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "parapet/core/strings.h"
+#include "parapet/serving/json_lift.h"
 
 namespace parapet::serving {
 namespace {
@@ -32,15 +33,19 @@ size_t end_of_string(std::string_view text, size_t open) {
   return text.size();
 }
 
-// Depth and number of values, before a parser allocates anything for them.
-void check_shape(std::string_view text, const JsonLimits& limits) {
+// Depth and number of values, before a parser allocates anything for them. Finds the long strings
+// on its way.
+void check_shape(std::string_view text, const JsonLimits& limits, LongStrings& strings) {
   int64_t depth = 0;
   int64_t values = 1;
   for (size_t at = 0; at < text.size(); ++at) {
     switch (text[at]) {
-      case '"':
-        at = end_of_string(text, at);
+      case '"': {
+        const size_t end = end_of_string(text, at);
+        strings.offer(at, end);
+        at = end;
         break;
+      }
       case '{':
       case '[':
         if (++depth > limits.max_depth)
@@ -64,6 +69,27 @@ void check_shape(std::string_view text, const JsonLimits& limits) {
   }
 }
 
+json parse_text(std::string_view body) {
+  try {
+    return json::parse(body);
+  } catch (const json::parse_error& error) {
+    const std::string what = error.what();
+    const bool utf8 = what.find("UTF-8") != std::string::npos;
+    fail_body("invalid_json", std::string(utf8 ? "the body is not UTF-8" : "the body is not JSON") +
+                                  ": mistake at offset " +
+                                  std::to_string(error.byte > 0 ? error.byte - 1 : 0));
+  } catch (const json::exception&) {
+    fail_body("invalid_json", "the body holds a number that is out of range");
+  }
+}
+
+json parse_reduced(std::string_view body, const LongStrings& strings) {
+  json value = json::parse(strings.reduced(), nullptr, false);
+  if (value.is_discarded()) return parse_text(body);  // names the offset in what was sent
+  strings.restore(value);
+  return value;
+}
+
 const char* type_of(const json& value) {
   if (value.is_boolean()) return "true or false";
   if (value.is_number()) return "a number";
@@ -76,19 +102,9 @@ const char* type_of(const json& value) {
 }  // namespace
 
 json parse_body(std::string_view body, const JsonLimits& limits) {
-  check_shape(body, limits);
-  json value;
-  try {
-    value = json::parse(body);
-  } catch (const json::parse_error& error) {
-    const std::string what = error.what();
-    const bool utf8 = what.find("UTF-8") != std::string::npos;
-    fail_body("invalid_json", std::string(utf8 ? "the body is not UTF-8" : "the body is not JSON") +
-                                  ": mistake at offset " +
-                                  std::to_string(error.byte > 0 ? error.byte - 1 : 0));
-  } catch (const json::exception&) {
-    fail_body("invalid_json", "the body holds a number that is out of range");
-  }
+  LongStrings strings(body);
+  check_shape(body, limits, strings);
+  json value = strings.empty() ? parse_text(body) : parse_reduced(body, strings);
   if (!value.is_object())
     fail_body("invalid_type", std::string("the body must be an object, not ") + type_of(value));
   return value;
@@ -123,14 +139,17 @@ const json* Fields::find(std::string_view name) {
   return found == object_.end() || found->is_null() ? nullptr : &*found;
 }
 
-std::optional<std::string> Fields::text(std::string_view name, size_t max_bytes) {
+std::optional<std::string> Fields::text(std::string_view name, size_t max_characters) {
   const json* value = find(name);
   if (value == nullptr) return std::nullopt;
   const std::string& text = string_of(*value, path(name));
-  if (text.size() > max_bytes)
-    throw ApiError(400, "too_long",
-                   "'" + path(name) + "' is longer than " + std::to_string(max_bytes) + " bytes",
-                   path(name));
+  const auto characters = std::count_if(text.begin(), text.end(),
+                                        [](char c) { return (static_cast<uint8_t>(c) >> 6) != 2; });
+  if (characters > static_cast<std::ptrdiff_t>(max_characters))
+    throw ApiError(
+        400, "too_long",
+        "'" + path(name) + "' is longer than " + std::to_string(max_characters) + " characters",
+        path(name));
   return text;
 }
 

@@ -27,7 +27,8 @@ class Fields {
   Fields(const nlohmann::json& object, std::string path, std::vector<std::string>& unknown);
 
   const nlohmann::json* find(std::string_view name);
-  std::optional<std::string> text(std::string_view name, size_t max_bytes = 4096);
+  // At most `max_characters` code points, as JSON Schema's maxLength counts.
+  std::optional<std::string> text(std::string_view name, size_t max_characters = 256);
   std::optional<bool> flag(std::string_view name);
   std::optional<double> number(std::string_view name, double low, double high);
   // Index into `choices`; -1 when absent.

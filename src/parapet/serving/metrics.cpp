@@ -84,7 +84,7 @@ std::string metric_labels(const std::vector<std::pair<std::string, std::string>>
 void Metrics::request(const std::string& endpoint, int status, double seconds) {
   const std::lock_guard lock(mutex_);
   ++requests_[metric_labels({{"endpoint", endpoint}, {"status", std::to_string(status)}})];
-  seconds_[metric_labels({{"endpoint", endpoint}})].add(seconds);
+  if (seconds >= 0) seconds_[metric_labels({{"endpoint", endpoint}})].add(seconds);
 }
 
 void Metrics::decision(const std::string& endpoint, const guard::Decision& decision) {

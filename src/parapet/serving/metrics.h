@@ -41,6 +41,7 @@ struct Gauge {
 // Thread-safe.
 class Metrics {
  public:
+  // `seconds` < 0: refused unread, which says nothing about speed.
   void request(const std::string& endpoint, int status, double seconds);
   void decision(const std::string& endpoint, const guard::Decision& decision);
   void stage(const std::string& stage, double seconds);

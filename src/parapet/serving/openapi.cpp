@@ -135,9 +135,23 @@ Json describe(const Operation& operation) {
   return result;
 }
 
+// What the running server's options and policy say about requests.
+void add_facts(const ApiFacts& facts, Json& schemas) {
+  Json& profile = schemas["Options"]["properties"]["profile"]["enum"];
+  profile = {"", nullptr};
+  for (const auto& name : facts.profiles) profile.push_back(name);
+  for (Json* list : {&schemas["ModerationRequest"]["properties"]["input"]["oneOf"][1],
+                     &schemas["ModerationRequest"]["properties"]["input"]["oneOf"][2],
+                     &schemas["GuardRequest"]["allOf"][0]["properties"]["parts"],
+                     &schemas["LitellmRequest"]["properties"]["texts"],
+                     &schemas["LitellmRequest"]["properties"]["images"],
+                     &schemas["LitellmRequest"]["properties"]["tool_calls"]})
+    (*list)["maxItems"] = facts.max_parts;
+}
+
 }  // namespace
 
-Json openapi_document(const std::vector<std::string>& profiles) {
+Json openapi_document(const ApiFacts& facts) {
   Json document;
   document["openapi"] = "3.1.0";
   document["info"]["title"] = "Parapet guard";
@@ -149,17 +163,17 @@ Json openapi_document(const std::vector<std::string>& profiles) {
     document["paths"][operation.path][operation.method] = describe(operation);
   document["components"]["schemas"] = Json::parse(openapi_requests());
   document["components"]["schemas"].update(Json::parse(openapi_replies()));
-  Json& profile = document["components"]["schemas"]["Options"]["properties"]["profile"]["enum"];
-  profile = {"", nullptr};
-  for (const auto& name : profiles) profile.push_back(name);
+  add_facts(facts, document["components"]["schemas"]);
   document["components"]["securitySchemes"]["bearer"] = {{"type", "http"}, {"scheme", "bearer"}};
   return document;
 }
 
 HttpReply get_openapi(const Call& call) {
   const auto policy = call.service.policy();
-  return json_reply(200,
-                    openapi_document(policy ? policy->profiles() : std::vector<std::string>{}));
+  ApiFacts facts;
+  if (policy) facts.profiles = policy->profiles();
+  facts.max_parts = call.service.options().max_parts;
+  return json_reply(200, openapi_document(facts));
 }
 
 }  // namespace parapet::serving

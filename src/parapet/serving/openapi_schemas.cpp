@@ -9,10 +9,10 @@ std::string_view openapi_requests() {
     "type": "object",
     "description": "Options of every dialect. Unknown fields are ignored and listed in unknown_fields.",
     "properties": {
-      "id": {"type": ["string", "null"], "maxLength": 32, "description": "Echoed in the decision and the audit log."},
+      "id": {"type": ["string", "null"], "maxLength": 128, "description": "Echoed in the decision and the audit log."},
       "side": {"enum": ["input", "output", null], "description": "Input of a model (default) or its output."},
       "profile": {"type": ["string", "null"], "enum": [], "description": "One of the policy's profiles; empty = its default."},
-      "tenant": {"type": ["string", "null"], "maxLength": 32, "description": "Whose request it is; an API key with a tenant wins."},
+      "tenant": {"type": ["string", "null"], "maxLength": 128, "description": "Whose request it is; an API key with a tenant wins."},
       "deadline_ms": {"type": ["number", "null"], "minimum": 1, "maximum": 600000, "description": "What is not scanned by then counts as not scanned. The server's own limit holds too."},
       "modify": {"type": ["boolean", "null"], "description": "Make the changed parts when the decision is modify (default true)."},
       "explain": {"type": ["boolean", "null"], "description": "Make saliency and attribution pictures (slow)."},
@@ -21,7 +21,7 @@ std::string_view openapi_requests() {
   },
   "TextPart": {
     "type": "object", "required": ["type", "text"],
-    "properties": {"type": {"const": "text"}, "text": {"type": "string"}, "label": {"type": ["string", "null"], "maxLength": 64}}
+    "properties": {"type": {"const": "text"}, "text": {"type": "string"}, "label": {"type": ["string", "null"], "maxLength": 256}}
   },
   "ImageUrlPart": {
     "type": "object", "required": ["type", "image_url"],
@@ -29,12 +29,12 @@ std::string_view openapi_requests() {
     "properties": {
       "type": {"const": "image_url"},
       "image_url": {"anyOf": [{"type": "string"}, {"type": "object", "required": ["url"], "properties": {"url": {"type": "string"}}}]},
-      "label": {"type": ["string", "null"], "maxLength": 64}
+      "label": {"type": ["string", "null"], "maxLength": 256}
     }
   },
   "ImagePart": {
     "type": "object", "required": ["type", "data"],
-    "properties": {"type": {"const": "image"}, "data": {"type": "string", "description": "Base64 of a JPEG, PNG, WebP or GIF."}, "label": {"type": ["string", "null"], "maxLength": 64}}
+    "properties": {"type": {"const": "image"}, "data": {"type": "string", "description": "Base64 of a JPEG, PNG, WebP or GIF."}, "label": {"type": ["string", "null"], "maxLength": 256}}
   },
   "Part": {"oneOf": [{"$ref": "#/components/schemas/TextPart"}, {"$ref": "#/components/schemas/ImageUrlPart"}, {"$ref": "#/components/schemas/ImagePart"}]},
   "ModerationRequest": {
@@ -42,16 +42,16 @@ std::string_view openapi_requests() {
     "properties": {
       "input": {"oneOf": [
         {"type": "string"},
-        {"type": "array", "minItems": 1, "maxItems": 64, "items": {"type": "string"}, "description": "One result per text."},
-        {"type": "array", "minItems": 1, "maxItems": 64, "items": {"$ref": "#/components/schemas/Part"}, "description": "One result for all parts together."}
+        {"type": "array", "minItems": 1, "items": {"type": "string"}, "description": "One result per text."},
+        {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Part"}, "description": "One result for all parts together."}
       ]},
-      "model": {"type": ["string", "null"], "maxLength": 64, "description": "Accepted and ignored: the policy names the models."},
+      "model": {"type": ["string", "null"], "maxLength": 256, "description": "Accepted and ignored: the policy names the models."},
       "parapet": {"oneOf": [{"$ref": "#/components/schemas/Options"}, {"type": "null"}]}
     }
   },
   "GuardRequest": {
     "allOf": [
-      {"type": "object", "required": ["parts"], "properties": {"parts": {"type": "array", "minItems": 1, "maxItems": 64, "items": {"$ref": "#/components/schemas/Part"}}}},
+      {"type": "object", "required": ["parts"], "properties": {"parts": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Part"}}}},
       {"$ref": "#/components/schemas/Options"}
     ]
   },
@@ -59,16 +59,16 @@ std::string_view openapi_requests() {
     "type": "object", "required": ["input_type"],
     "properties": {
       "input_type": {"enum": ["request", "response"]},
-      "texts": {"type": ["array", "null"], "maxItems": 64, "items": {"type": "string"}},
-      "images": {"type": ["array", "null"], "maxItems": 64, "items": {"type": "string"}, "description": "Data URIs, base64 or URLs."},
+      "texts": {"type": ["array", "null"], "items": {"type": "string"}},
+      "images": {"type": ["array", "null"], "items": {"type": "string"}, "description": "Data URIs, base64 or URLs."},
       "tools": {"description": "Accepted; definitions of tools are not scanned."},
-      "tool_calls": {"type": ["array", "null"], "maxItems": 64, "description": "Their arguments are scanned as texts.",
+      "tool_calls": {"type": ["array", "null"], "description": "Their arguments are scanned as texts.",
         "items": {"type": "object", "properties": {"function": {"type": "object", "properties": {"arguments": {"type": ["string", "null"]}}}}}},
       "structured_messages": {"description": "Accepted; the same contents as texts and images."},
       "request_data": {"type": ["object", "null"], "description": "Who called: user_api_key_* strings are kept as metadata."},
       "request_headers": {"description": "Accepted."},
-      "litellm_call_id": {"type": ["string", "null"], "maxLength": 64},
-      "litellm_trace_id": {"type": ["string", "null"], "maxLength": 64},
+      "litellm_call_id": {"type": ["string", "null"], "maxLength": 256},
+      "litellm_trace_id": {"type": ["string", "null"], "maxLength": 256},
       "litellm_version": {"description": "Accepted."},
       "model": {"description": "Accepted."},
       "additional_provider_specific_params": {"oneOf": [{"$ref": "#/components/schemas/Options"}, {"type": "null"}]}

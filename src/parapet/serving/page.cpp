@@ -142,7 +142,7 @@ function showVerdict(decision) {
     ? 'review' : decision.action;
   const box = make('div', null, state);
   box.id = 'verdict';
-  box.append(make('b', decision.action), decision.reason);
+  box.append(make('b', decision.action), ' ', decision.reason);
   const notes = [];
   if (decision.review) notes.push('undecided: for a person to look at');
   if (!decision.complete) notes.push('not everything could be scanned');
@@ -184,7 +184,7 @@ function showDetails(d) {
 function showError(message) {
   const box = make('div', null, 'error');
   box.id = 'verdict';
-  box.append(make('b', 'error'), message);
+  box.append(make('b', 'error'), ' ', message);
   $('result').replaceChildren(box);
 }
 async function check() {

@@ -101,7 +101,7 @@ void Router::stop() {
 }
 
 HttpReply Router::failure(int status, std::string_view message) {
-  service_.metrics().request(kOther, status, 0);
+  service_.metrics().request(kOther, status, -1);
   const char* code = status == 413   ? "too_large"
                      : status == 431 ? "header_too_large"
                      : status == 503 ? "overloaded"
@@ -122,7 +122,7 @@ HttpReply Router::busy() {
 std::optional<HttpReply> Router::refuse(const HttpRequest& head) {
   const Route* route = find_route(routes_, head.path);
   const auto refused = [&](HttpReply reply) {
-    service_.metrics().request(route != nullptr ? route->path : kOther, reply.status, 0);
+    service_.metrics().request(route != nullptr ? route->path : kOther, reply.status, -1);
     return reply;
   };
   if (route == nullptr)
@@ -177,7 +177,7 @@ void Router::handle(HttpRequest request, Respond respond) {
       [this, &route, shared, id, respond] { work(route, std::move(*shared), id, respond); });
   if (taken) return;
   HttpReply reply = busy();
-  service_.metrics().request(route.path, reply.status, 0);
+  service_.metrics().request(route.path, reply.status, -1);
   respond(std::move(reply));
 }
 

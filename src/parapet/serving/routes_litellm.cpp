@@ -61,13 +61,14 @@ HttpReply post_litellm(const Call& call) {
   LitellmRequest request =
       read_litellm(parse_body(call.request.body),
                    {.max_parts = static_cast<size_t>(call.service.options().max_parts)});
+  complete(call, request.input);
   if (request.input.parts.empty()) {
+    call.service.require_profile(request.input);
     ordered_json nothing;
     nothing["action"] = "NONE";
     nothing["parapet"]["unknown_fields"] = request.options.unknown;
     return json_reply(200, nothing);
   }
-  complete(call, request.input);
   const guard::Decision decision =
       call.service.check(call.endpoint, request.input, request.options, call.request.received);
   ordered_json body = reply_body(decision, request);
