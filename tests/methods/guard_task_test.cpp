@@ -1,6 +1,7 @@
 // Guard heads trained on made-up embeddings: each means against bias must narrow the gap that plain
 // training leaves, adversarial training must harden, a resumed run must end the same.
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -35,7 +36,8 @@ struct Made {
       sample.id = std::to_string(i);
       sample.image = sample.text = "x";
       sample.labels["fire"] = harmful ? "explicit" : "none";
-      sample.attributes = {{"unsafe_side", "both"}, {"kind", harmful ? "explicit" : "safe"},
+      sample.attributes = {{"unsafe_side", "both"},
+                           {"kind", harmful ? "explicit" : "safe"},
                            {"group", b ? "b" : "a"}};
       samples.push_back(std::move(sample));
       for (int64_t c = 0; c < kDim; ++c) row[c] = static_cast<float>(0.3 * random.normal());
@@ -73,8 +75,16 @@ struct Trained {
   }
 };
 
-Trained train_heads(const FilterOptions& options, int64_t steps = 250) {
-  const Made data(2000, false, 1, options), test(2000, true, 2, options), none(0, true, 3, options);
+// Small tensors: threads would only wait for each other.
+struct OneThread {
+  int before = at::get_num_threads();
+  OneThread() { at::set_num_threads(1); }
+  ~OneThread() { at::set_num_threads(before); }
+};
+
+Trained train_heads(const FilterOptions& options) {
+  const OneThread one_thread;
+  const Made data(1500, false, 1, options), test(2000, true, 2, options), none(0, true, 3, options);
   const ClipAssets assets;
   const FilterInputs inputs(data.set, assets, 77, options.augment, 0);
   const FilterInputs test_inputs(test.set, assets, 77, options.augment, 0);
@@ -83,11 +93,12 @@ Trained train_heads(const FilterOptions& options, int64_t steps = 250) {
   FilterTaskInputs in;
   in.train = &inputs;
   in.train_embeds = &data.embeds;
-  in.base_lr = 5e-3;
+  in.base_lr = 1e-2;
   FilterTask task(out.net, options, in);
   TrainerOptions trainer;
-  trainer.max_steps = steps;
-  trainer.lr = 5e-3;
+  trainer.log_every = 1000;
+  trainer.max_steps = 120;
+  trainer.lr = 1e-2;
   trainer.checkpoint_every = 0;
   const test::TempFolder run;
   at::manual_seed(1);
@@ -146,8 +157,8 @@ TEST(GuardAdversary, TrainingOnChangedEmbeddingsHardens) {
     attack.kind = "pgd";
     attack.epsilon = 0.3;
     const auto loss = [&](const at::Tensor& i, const at::Tensor& t) {
-      return at::binary_cross_entropy_with_logits(
-          trained.net.forward(i, t).harm[2].select(1, 1), trained.truth);
+      return at::binary_cross_entropy_with_logits(trained.net.forward(i, t).harm[2].select(1, 1),
+                                                  trained.truth);
     };
     const auto changed = adversarial_embeddings(trained.image, trained.image, loss, attack);
     const at::NoGradGuard no_grad;

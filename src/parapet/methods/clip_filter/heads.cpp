@@ -69,11 +69,13 @@ GuardHeadsInfo info_from_json(const json& value, const std::string& place) {
   info.cosine_quantiles = json_field_or<std::vector<double>>(value, "cosine_quantiles", {}, place);
   if (!std::is_sorted(info.cosine_quantiles.begin(), info.cosine_quantiles.end()))
     throw DataError(place, "field 'cosine_quantiles' must not fall");
-  for (const auto& [name, map] : value.value("calibration", json::object()).items())
+  const json calibration = value.value("calibration", json::object());
+  for (const auto& [name, map] : calibration.items())
     info.calibration[name] =
         score_calibration_from_json(map, place + ": calibration '" + name + "'");
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  for (const auto& [name, t] : value.value("thresholds", json::object()).items()) {
+  const json thresholds = value.value("thresholds", json::object());
+  for (const auto& [name, t] : thresholds.items()) {
     const std::string at_name = place + ": thresholds '" + name + "'";
     info.thresholds[name] = {json_field_or<double>(t, "fpr1", nan, at_name),
                              json_field_or<double>(t, "recall95", nan, at_name),

@@ -1,0 +1,34 @@
+// What the commands around guard heads share: finding heads and their model, calibrating.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "parapet/methods/clip_filter/train_guard.h"
+
+namespace parapet::cli {
+
+struct CalibrationOptions {
+  std::string method = "platt";  // none | temperature | platt | isotonic
+  double alpha = 0.05;           // bound on misses below, alarms above the review band
+  void visit(OptionList& list);
+  void validate(Problems& problems) const;
+};
+
+// Fits maps and thresholds for every output that has both classes; the others are named in a
+// warning and keep the plain sigmoid.
+void calibrate(TrainedGuard& guard, const CalibrationOptions& options, const Context& context);
+
+// Heads and the CLIP folder they belong to, from a run of `train guard`, a CLIP folder with heads
+// inside, or both named.
+struct GuardFiles {
+  std::filesystem::path model, heads;
+};
+GuardFiles find_guard(const std::string& model, const std::string& heads);
+
+// Content keys of the samples that heads were trained and calibrated on.
+void save_sample_keys(const std::filesystem::path& heads, const TrainedGuard& guard);
+// Empty when the folder has none.
+std::vector<std::string> load_sample_keys(const std::filesystem::path& heads);
+
+}  // namespace parapet::cli

@@ -1,0 +1,231 @@
+#include "parapet/methods/clip_filter/train_guard.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "parapet/core/error.h"
+#include "parapet/core/files.h"
+#include "parapet/core/random.h"
+#include "parapet/core/threads.h"
+#include "parapet/engine/cached_encoder.h"
+#include "parapet/engine/torch_encoder.h"
+#include "parapet/methods/clip_filter/filter_task.h"
+#include "parapet/nn/precision.h"
+#include "parapet/training/distributed.h"
+
+namespace parapet {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Splits {
+  std::vector<LabelSample> train, val, calibration;
+};
+
+Splits load_splits(const TrainGuardOptions& options, const fs::path& run, int64_t rank,
+                   const Context& context) {
+  LoadOptions load;
+  load.check_images = true;
+  load.on_bad_sample = parse_on_bad_sample(options.on_bad_sample);
+  load.context = context;
+  const std::string suffix = rank == 0 ? "" : ".rank" + std::to_string(rank);
+  const auto read = [&](const char* split) {
+    load.quarantine = run / (std::string("quarantine-") + split + suffix + ".jsonl");
+    auto samples = load_labels(options.data, split, load);
+    require_samples(samples.size(), options.data, "labels.jsonl", split);
+    return samples;
+  };
+  Splits splits;
+  splits.train = read("train");
+  // By id, so that the halves do not depend on the order of the file.
+  for (auto& sample : read("val"))
+    (stable_hash(sample.id) % 2 == 0 ? splits.val : splits.calibration)
+        .push_back(std::move(sample));
+  if (splits.calibration.empty())
+    throw DataError(options.data + "/labels.jsonl", "split 'val' leaves no calibration samples",
+                    "Half of it, by id, calibrates the heads: give it at least 100 samples.");
+  return splits;
+}
+
+// One entry per output, of the samples that are labelled for it.
+std::vector<CalibrationScores> calibration_scores(const HeadLogits& logits, const FilterSet& set) {
+  std::vector<CalibrationScores> out;
+  const auto collect = [&](const std::string& name, const at::Tensor& values,
+                           const at::Tensor& truth) {
+    CalibrationScores scores{name, {}, {}};
+    const at::Tensor v = values.contiguous(), t = truth.contiguous();
+    for (int64_t i = 0; i < set.size(); ++i) {
+      const float label = t.const_data_ptr<float>()[i];
+      if (label < 0) continue;
+      scores.logits.push_back(v.const_data_ptr<float>()[i]);
+      scores.labels.push_back(label > 0 ? 1 : 0);
+    }
+    out.push_back(std::move(scores));
+  };
+  for (const HeadInput input : kHeadInputs) {
+    const auto side = static_cast<size_t>(input);
+    const auto width = static_cast<int64_t>(set.categories.size()) + 1;
+    for (int64_t c = 0; c < width; ++c) {
+      const std::string category =
+          c + 1 == width ? std::string("harm") : set.categories[static_cast<size_t>(c)];
+      collect(std::string(head_input_name(input)) + "." + category, logits.harm[side].select(1, c),
+              set.targets.harm[side].select(1, c));
+    }
+  }
+  collect("contradiction", logits.contradiction, set.targets.contradiction);
+  return out;
+}
+
+std::vector<double> benign_cosines(const at::Tensor& cosines, const FilterSet& set) {
+  std::vector<double> out;
+  const at::Tensor harm = set.targets.harm[2].select(1, set.targets.harm[2].size(1) - 1);
+  for (int64_t i = 0; i < set.size(); ++i)
+    if (harm[i].item<float>() == 0 && set.targets.contradiction[i].item<float>() == 0)
+      out.push_back(cosines[i].item<double>());
+  return out;
+}
+
+// The trainer's options for this data: epochs become steps.
+TrainerOptions scheduled(const TrainGuardOptions& options, int64_t steps_per_epoch) {
+  TrainerOptions trainer = options.trainer;
+  if (trainer.max_steps == 0) trainer.max_steps = options.filter.epochs * steps_per_epoch;
+  trainer.warmup_steps = std::min(trainer.warmup_steps, trainer.max_steps / 4);
+  return trainer;
+}
+
+}  // namespace
+
+std::vector<std::string> sample_keys(const std::vector<LabelSample>& samples) {
+  std::vector<std::string> keys(samples.size());
+  parallel_items(static_cast<int64_t>(samples.size()), 0, [&](int64_t i) {
+    const LabelSample& sample = samples[i];
+    Sha256 hash;
+    hash.update(std::to_string(sample.text.size()) + ":" + sample.text);
+    if (!sample.image.empty()) hash.update(read_location(sample.image, int64_t{64} << 20));
+    keys[i] = hash.hex().substr(0, 16);
+  });
+  return keys;
+}
+
+TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& run,
+                         Communicator& communicator, const Context& context) {
+  options.filter.warn(context);
+  const bool finetune = options.filter.mode == "finetune";
+  const nn::Precision precision = nn::resolve_precision(options.dtype, options.device);
+  if (!precision.note.empty()) context.info(precision.note);
+  // Weights that train need float32 masters.
+  ClipModel model = ClipModel::load(options.model, at::Device(options.device),
+                                    finetune ? at::kFloat : precision.weights);
+  if (model.config().kind != ClipKind::kFull)
+    throw DataError(options.model, "holds one tower only", "Guard heads need a full CLIPModel.");
+  model.set_compute(precision.compute);
+  const ClipAssets assets = load_clip_assets(options.model, model.config());
+  const auto seed = static_cast<uint64_t>(options.seed);
+  at::manual_seed(Random::named(seed, "guard.torch." + std::to_string(communicator.rank())).next());
+
+  Splits splits = load_splits(options, run.path(), communicator.rank(), context);
+  const auto categories = label_categories(splits.train);
+  const FilterSet train_set =
+      make_filter_set(std::move(splits.train), categories, options.filter, true);
+  const FilterSet val_set =
+      make_filter_set(std::move(splits.val), categories, options.filter, false);
+  const FilterSet calibration_set =
+      make_filter_set(std::move(splits.calibration), categories, options.filter, false);
+  if (options.filter.bias.balance != "none")
+    for (const auto& line : balance_table(train_set, options.filter.bias))
+      context.info("balance: " + line);
+
+  const int64_t max_tokens = model.config().text.max_position_embeddings;
+  const auto inputs_of = [&](const FilterSet& set) {
+    return FilterInputs(set, assets, max_tokens, options.filter.augment, seed);
+  };
+  const FilterInputs train_inputs = inputs_of(train_set), val_inputs = inputs_of(val_set),
+                     calibration_inputs = inputs_of(calibration_set);
+  const std::string model_key = model_content_key(options.model);
+  const std::string key =
+      model_key + c10::toString(precision.weights) + c10::toString(precision.compute);
+  const auto embed = [&](const FilterInputs& inputs, int64_t copies) {
+    return embed_filter_set(inputs, model, copies, key, options.embedding_cache, context);
+  };
+  // One process computes the embeddings; the others read its file.
+  const bool shared = !options.embedding_cache.empty();
+  if (!communicator.is_main() && shared) communicator.barrier();
+  const FilterEmbeddings train_embeds =
+      embed(train_inputs, finetune ? 0 : options.filter.augment_copies);
+  const FilterEmbeddings val_embeds = embed(val_inputs, 0);
+  const FilterEmbeddings calibration_embeds = embed(calibration_inputs, 0);
+  if (communicator.is_main() && shared) communicator.barrier();
+
+  TrainedGuard result;
+  result.net = HeadNet::random(model.config().projection_dim, options.filter.hidden,
+                               static_cast<int64_t>(categories.size()), seed)
+                   .on(at::Device(options.device));
+  const int64_t per_step = options.filter.batch * communicator.world_size();
+  FilterTaskInputs task_inputs;
+  task_inputs.train = &train_inputs;
+  task_inputs.train_embeds = &train_embeds;
+  task_inputs.val = &val_inputs;
+  task_inputs.val_embeds = &val_embeds;
+  task_inputs.model = &model;
+  task_inputs.assets = &assets;
+  task_inputs.steps_per_epoch = std::max<int64_t>(1, train_set.size() / per_step);
+  task_inputs.base_lr = options.trainer.lr;
+  task_inputs.seed = seed;
+  task_inputs.rank = communicator.rank();
+  task_inputs.world_size = communicator.world_size();
+  FilterTask task(result.net, options.filter, task_inputs);
+  const TrainerOptions trainer = scheduled(options, task_inputs.steps_per_epoch);
+  result.training = train(task, trainer, run.path(), communicator, context);
+  if (trainer.patience > 0 && result.training.best_step >= 0) load_best(task, run.path());
+
+  at::Tensor cosines;
+  result.calibration = calibration_scores(
+      task.logits_of(calibration_inputs, calibration_embeds, &cosines), calibration_set);
+  result.benign_cosines = benign_cosines(cosines, calibration_set);
+  result.info.categories = categories;
+  result.info.embedding = finetune ? "tuned" : options.embedding;
+  result.info.model_hash = model_key;
+  if (finetune) {
+    if (communicator.is_main()) model.save(run.model(), options.model);
+    communicator.barrier();
+    result.info.model_hash = model_content_key(run.model());
+    result.tuned_trunk = true;
+  }
+  result.train_keys = sample_keys(train_set.samples);
+  const auto val_keys = sample_keys(val_set.samples);
+  result.train_keys.insert(result.train_keys.end(), val_keys.begin(), val_keys.end());
+  result.calibration_keys = sample_keys(calibration_set.samples);
+  result.train_samples = train_set.size();
+  return result;
+}
+
+TrainGuardOptions::TrainGuardOptions() {
+  trainer.max_steps = 0;  // from the epochs
+  trainer.lr = 1e-3;
+  trainer.weight_decay = 0.05;
+  trainer.warmup_steps = 50;
+}
+
+void TrainGuardOptions::visit(OptionList& list) {
+  list.require("model", model, "Hugging Face CLIP folder whose embeddings the heads read");
+  list.require("data", data, "data set directory with labels.jsonl (splits train and val)");
+  list.add("embedding", embedding, "what the model is: original, or a hardened one",
+           {"original", "hardened"});
+  list.add("on-bad-sample", on_bad_sample, "stop, or skip (quarantine with reasons, go on without)",
+           {"stop", "skip"});
+  list.add("embedding-cache", embedding_cache,
+           "where embeddings are kept, by content; empty = nowhere");
+  filter.visit(list);
+  trainer.visit(list);
+}
+
+void TrainGuardOptions::validate(Problems& problems) const {
+  filter.validate(problems);
+  TrainerOptions checked = trainer;
+  if (checked.max_steps == 0) checked.max_steps = 1;  // 0 = from the epochs
+  checked.validate(problems);
+}
+
+}  // namespace parapet

@@ -1,0 +1,296 @@
+"""`parapet train guard` and `parapet eval guard` against numpy, PyTorch, scikit-learn and
+transformers: what the heads compute, what the report says, what may not change."""
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from sklearn import metrics
+
+from clip_probe import PARAPET
+from harden_support import write_model
+
+torch.set_num_threads(1)
+SIZE = 32
+SIDES = ["image", "text", "joint"]
+
+
+def draw(harmful, random):
+    """Noise in blocks; a harmful picture has a red quarter."""
+    pixels = random.integers(60, 200, (8, 8, 3), dtype=np.uint8)
+    if harmful:
+        pixels[:4, :4] = [250, 10, 10]
+    return Image.fromarray(pixels.repeat(SIZE // 8, 0).repeat(SIZE // 8, 1))
+
+
+def write_labels(folder, counts):
+    """Explicit, one-sided and safe samples; a few have one side only."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(3)
+    lines = []
+    for split, count in counts.items():
+        for i in range(count):
+            image_bad, text_bad = bool(random.random() < 0.4), bool(random.random() < 0.4)
+            name = f"{split}_{i}.png"
+            draw(image_bad, random).save(folder / name)
+            words = random.choice(["kettle", "violin", "teapot", "lantern", "marble"], 2)
+            text = f"a {words[0]} {'on fire' if text_bad else 'at home'} by a {words[1]} no {i}"
+            harmful = image_bad or text_bad
+            side = "both" if image_bad and text_bad else "image" if image_bad else "text"
+            row = {"id": f"{split}-{i}", "image": name, "text": text, "split": split,
+                   "labels": {"fire": "explicit" if harmful else "none"},
+                   "attributes": {"kind": "explicit" if side == "both" and harmful else
+                                  "one_sided" if harmful else "safe",
+                                  "language": "de" if i % 3 == 0 else "en"}}
+            if harmful:
+                row["attributes"]["unsafe_side"] = side
+            if i % 17 == 0:
+                del row["image"]
+                row["labels"]["fire"] = "explicit" if text_bad else "none"
+            lines.append(json.dumps(row))
+    (folder / "labels.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def run(*args, code=0):
+    done = subprocess.run([PARAPET, *map(str, args)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def train(model, data, out, *flags, **kwargs):
+    return run("train", "guard", "--model", model, "--data", data, "--out", out, "--threads", "1",
+               "--embedding-cache", "", "--hidden", "16", "--batch-size", "32", "--epochs", "20",
+               "--lr", "5e-3", "--checkpoint-every", "0", *flags, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("guard")
+    data = write_labels(folder / "data", {"train": 240, "val": 160, "test": 150})
+    return write_model(folder / "model"), data
+
+
+@pytest.fixture(scope="module")
+def trained(world, tmp_path_factory):
+    out = tmp_path_factory.mktemp("guard_run") / "run"
+    train(*world, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def report(world, trained, tmp_path_factory):
+    out = tmp_path_factory.mktemp("guard_eval")
+    run("eval", "guard", "--model", trained, "--data", world[1], "--out", out, "--groups",
+        "language", "--resamples", "200", "--threads", "1")
+    return json.loads((out / "report.json").read_text())
+
+
+def samples(data, split):
+    rows = [json.loads(line) for line in (data / "labels.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["split"] == split]
+
+
+def embed(model, data, rows, tmp):
+    images = [row for row in rows if "image" in row]
+    (tmp / "images.txt").write_text("".join(f"{data / row['image']}\n" for row in images))
+    (tmp / "texts.txt").write_text("".join(row["text"] + "\n" for row in rows))
+    run("embed", "--model", model, "--images", tmp / "images.txt", "--texts", tmp / "texts.txt",
+        "--out", tmp / "e.safetensors")
+    stored = load_file(tmp / "e.safetensors")
+    image = torch.zeros(len(rows), stored["text_embeds"].shape[1])
+    image[[i for i, row in enumerate(rows) if "image" in row]] = stored["image_embeds"]
+    return image, stored["text_embeds"]
+
+
+def reference_scores(folder, image, text):
+    """The heads again, in PyTorch: calibrated harm and contradiction."""
+    info = json.loads((folder / "guard_heads.json").read_text())
+    w = load_file(folder / "guard_heads.safetensors")
+    root, d = image.shape[1] ** 0.5, image.shape[1]
+    features = {"image": image * root, "text": text * root,
+                "joint": torch.cat([image * root, text * root, image * text * d,
+                                    (image - text).abs() * root], 1)}
+
+    def calibrated(name, logits):
+        assert info["calibration"][name]["kind"] == "scaled"
+        fit = info["calibration"][name]
+        return torch.sigmoid(logits.double() * fit["scale"] + fit["shift"]).numpy()
+
+    out = {}
+    for side in SIDES:
+        hidden = torch.nn.functional.gelu(features[side] @ w[f"{side}.fc1.weight"].T +
+                                          w[f"{side}.fc1.bias"])
+        logits = hidden @ w[f"{side}.fc2.weight"].T + w[f"{side}.fc2.bias"]
+        count = len(info["categories"])
+        out[side] = calibrated(f"{side}.harm", logits[:, count])
+        if side == "joint":
+            cosine = (image * text).sum(1)
+            out["contradiction"] = calibrated(
+                "contradiction", logits[:, count + 1] + w["contradiction.cosine_gain"] * cosine)
+    return info, out
+
+
+def truth(rows):
+    label = {side: np.full(len(rows), -1) for side in SIDES}
+    for i, row in enumerate(rows):
+        side = row["attributes"].get("unsafe_side", "")
+        harmful = row["labels"]["fire"] == "explicit"
+        if "image" not in row:
+            label["text"][i] = harmful
+            continue
+        label["image"][i] = harmful and side in ("image", "both")
+        label["text"][i] = harmful and side in ("text", "both")
+        label["joint"][i] = harmful
+    return label
+
+
+def test_report_equals_scikit_learn(world, trained, report, tmp_path):
+    rows = samples(world[1], "test")
+    image, text = embed(world[0], world[1], rows, tmp_path)
+    info, scores = reference_scores(trained / "heads", image, text)
+    label = truth(rows)
+    for side in SIDES:
+        keep = label[side] >= 0
+        y, p = label[side][keep], scores[side][keep]
+        got = {name: report["metrics"][f"{side}.{name}"] for name in
+               ("auroc", "f1", "accuracy", "precision", "recall", "recall@fpr1", "fpr@recall95")}
+        assert all(value["low"] <= value["value"] <= value["high"] for value in got.values())
+        assert got["auroc"]["n"] == keep.sum()
+        called = p.astype(np.float32) >= info["thresholds"][f"{side}.harm"]["best_f1"] - 1e-6
+        fpr, tpr, _ = metrics.roc_curve(y, p, drop_intermediate=False)
+        expected = {"auroc": metrics.roc_auc_score(y, p), "f1": metrics.f1_score(y, called),
+                    "accuracy": metrics.accuracy_score(y, called),
+                    "precision": metrics.precision_score(y, called),
+                    "recall": metrics.recall_score(y, called),
+                    "recall@fpr1": tpr[fpr <= 0.01].max(), "fpr@recall95": fpr[tpr >= 0.95].min()}
+        for name, value in expected.items():
+            assert abs(got[name]["value"] - value) < 1e-3, (side, name)
+    keep = label["joint"] >= 0
+    brier = metrics.brier_score_loss(label["joint"][keep], scores["joint"][keep])
+    assert abs(report["metrics"]["brier"]["value"] - brier) < 1e-5
+
+
+def test_heads_learn_and_the_report_names_what_was_asked(report):
+    value = {name: m["value"] for name, m in report["metrics"].items()}
+    assert value["image.auroc"] > 0.9 and value["text.auroc"] > 0.9 and value["joint.auroc"] > 0.9
+    assert value["ece"] < 0.15
+    assert {"conformal.miss_rate", "conformal.review_share", "consistency.agreement",
+            "consistency.broken_pair.recall", "contradiction.one_sided.auroc",
+            "joint.macro_f1"} <= set(value)
+    assert {"summary", "category", "cells", "kinds", "fairness_language", "reliability",
+            "roc"} <= set(report["tables"])
+    cells = {row[0] for row in report["tables"]["cells"]["rows"]}
+    assert "unsafe image + safe text = unsafe" in cells
+    groups = [row[0] for row in report["tables"]["fairness_language"]["rows"]]
+    assert groups == ["de", "en", "largest gap"]
+
+
+def test_frozen_model_is_not_written_and_runs_repeat(world, trained, tmp_path):
+    assert not (trained / "model").exists()
+    train(*world, tmp_path / "again")
+    for name in ("guard_heads.safetensors", "guard_heads.json"):
+        assert (tmp_path / "again/heads" / name).read_bytes() == (
+            trained / "heads" / name).read_bytes()
+
+
+def test_resume_ends_the_same(world, trained, tmp_path):
+    out = tmp_path / "run"
+    train(*world, tmp_path / "whole", "--schedule", "constant", "--max-steps", "40")
+    train(*world, out, "--schedule", "constant", "--max-steps", "25")
+    train(*world, out, "--schedule", "constant", "--max-steps", "40", "--resume")
+    assert (out / "heads/guard_heads.safetensors").read_bytes() == (
+        tmp_path / "whole/heads/guard_heads.safetensors").read_bytes()
+
+
+def test_samples_seen_before_are_refused(world, trained, tmp_path):
+    for split in ("train", "val"):
+        done = run("eval", "guard", "--model", trained, "--data", world[1], "--split", split,
+                   "--out", tmp_path / split, code=3)
+        assert "already used to train or calibrate" in done.stderr
+    # Another id does not hide the same content.
+    data = tmp_path / "data"
+    shutil.copytree(world[1], data)
+    rows = [json.loads(line) for line in (data / "labels.jsonl").read_text().splitlines()]
+    for row in rows:
+        if row["split"] == "train":
+            row.update(id="new-" + row["id"], split="test2")
+    (data / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run("eval", "guard", "--model", trained, "--data", data, "--split", "test2", "--out",
+        tmp_path / "test2", code=3)
+
+
+def test_heads_of_another_model_are_refused(trained, world, tmp_path):
+    torch.manual_seed(9)
+    other = write_model(tmp_path / "other")
+    done = run("eval", "guard", "--model", other, "--heads", trained / "heads", "--data", world[1],
+               "--out", tmp_path / "out", code=3)
+    assert "is not the model these guard heads were trained on" in done.stderr
+
+
+@pytest.mark.parametrize("adversary", ["none", "pixel-fgm"])
+def test_finetune_trains_the_top_only_and_loads_in_transformers(world, tmp_path, adversary):
+    from transformers import CLIPModel
+    out = tmp_path / "run"
+    train(*world, out, "--mode", "finetune", "--epochs", "3", "--trunk-lr", "5e-5",
+          "--adversary", adversary, "--adversary-epsilon", "0.01")
+    before, after = load_file(world[0] / "model.safetensors"), load_file(out / "model/model.safetensors")
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert "visual_projection.weight" in changed and "logit_scale" not in changed
+    assert any(".layers.1." in name for name in changed)
+    assert not any(".layers.0." in name or "embedding" in name or "pre_layrnorm" in name
+                   for name in changed), changed
+    CLIPModel.from_pretrained(out / "model")
+    info = json.loads((out / "heads/guard_heads.json").read_text())
+    assert info["embedding"] == "tuned"
+    run("eval", "guard", "--model", out, "--data", world[1], "--out", tmp_path / "eval",
+        "--resamples", "100")
+    terms = [json.loads(line)["terms"] for line in (out / "metrics.jsonl").read_text().splitlines()
+             if "terms" in line]
+    assert {"classification", "contrastive", "original"} <= set(terms[0])
+
+
+@pytest.mark.parametrize("flags", [
+    ["--loss", "focal"], ["--calibration", "isotonic"], ["--calibration", "temperature"],
+    ["--balance", "reweight", "--balance-by", "language"],
+    ["--group", "language", "--score-alignment", "1", "--gradient-reversal", "0.1"],
+    ["--adversary", "pgd"], ["--augment-copies", "2", "--embedding-noise", "0.1"],
+    ["--hidden", "0"], ["--dropout", "0.2"]])
+def test_every_option_trains_heads_that_work(world, tmp_path, flags):
+    train(*world, tmp_path / "run", *flags)
+    run("eval", "guard", "--model", tmp_path / "run", "--data", world[1], "--out",
+        tmp_path / "eval", "--resamples", "100")
+    got = json.loads((tmp_path / "eval/report.json").read_text())["metrics"]
+    assert got["joint.auroc"]["value"] > 0.8
+
+
+def test_warnings_name_the_documents_ranges(world, tmp_path):
+    done = train(*world, tmp_path / "run", "--epochs", "20")
+    assert "--epochs is outside the recommended range 3 to 10" in done.stderr
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--balance", "none", "--balance-by", "language"], "--balance-by"),
+    (["--score-alignment", "1"], "--group"), (["--adversary", "pixel-pgd"], "--mode finetune"),
+    (["--conformal-alpha", "0.7"], "--conformal-alpha"), (["--unfrozen-share", "2"], "0..1")])
+def test_bad_options_are_named(world, tmp_path, flags, words):
+    done = train(*world, tmp_path / "run", *flags, code=2)
+    assert words in done.stderr
+
+
+def test_bad_labels_are_named(world, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(world[1], data)
+    text = (data / "labels.jsonl").read_text().replace('"unsafe_side": "image"',
+                                                       '"unsafe_side": "left"', 1)
+    (data / "labels.jsonl").write_text(text)
+    done = train(world[0], data, tmp_path / "run", code=3)
+    assert "unknown unsafe_side 'left'" in done.stderr
+    (data / "labels.jsonl").write_text("".join(line + "\n" for line in text.splitlines()
+                                               if '"split": "val"' not in line))
+    done = train(world[0], data, tmp_path / "run2", code=3)
+    assert "val" in done.stderr
