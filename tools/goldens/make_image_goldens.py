@@ -170,7 +170,7 @@ def write_resize():
 
 CONFIGS = {
     "crop": {"size": {"shortest_edge": 20}, "crop_size": {"height": 20, "width": 20}},
-    "ints": {"size": 16, "crop_size": 21},
+    "ints": {"size": 12, "crop_size": 17},
     "exact": {"size": {"height": 18, "width": 22}, "do_center_crop": False, "resample": 2},
     "no_resize": {"do_resize": False, "crop_size": {"height": 19, "width": 20}},
     "nearest": {"size": {"shortest_edge": 19}, "crop_size": 16, "resample": 0},
