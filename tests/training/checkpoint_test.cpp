@@ -50,6 +50,17 @@ TEST(Checkpoint, RoundTripAndOldOnesGo) {
   store.load("last", into);
   EXPECT_EQ(into.optimizer[0].second[0][0].item<double>(), 5);
   EXPECT_TRUE(into.optimizer[1].second.equal(at::full({1, 4}, 7, at::kByte)));
+  // The one before the last stays until a step from the last has succeeded.
+  EXPECT_EQ(names(dir / "checkpoints"),
+            (std::set<std::string>{"last", "best", "previous", "step-00000010", "step-00000020",
+                                   "step-00000030"}));
+  store.confirm();
+  EXPECT_EQ(names(dir / "checkpoints"),
+            (std::set<std::string>{"last", "best", "step-00000010", "step-00000030"}));
+  EXPECT_FALSE(store.roll_back());
+  store.save(filled(4), 40, false);
+  EXPECT_TRUE(store.roll_back());
+  EXPECT_EQ(weight(store, "last"), 3);
   EXPECT_EQ(names(dir / "checkpoints"),
             (std::set<std::string>{"last", "best", "step-00000010", "step-00000030"}));
 }
@@ -72,6 +83,8 @@ TEST(Checkpoint, RepairFinishesWhatAKillLeft) {
   fs::remove(folder / "best");
   store.repair();
   EXPECT_EQ(weight(store, "best"), 4) << "the last checkpoint says that it is the best";
+  EXPECT_EQ(weight(store, "previous"), 9) << "to fall back to";
+  store.confirm();
   EXPECT_EQ(names(folder), (std::set<std::string>{"last", "best", "step-00000030"}));
 }
 

@@ -9,6 +9,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/formats/jsonl.h"
+#include "parapet/training/checkpoint.h"
 #include "parapet/training/world.h"
 #include "temp_dir.h"
 #include "toy_task.h"
@@ -159,6 +160,55 @@ TEST(Trainer, NanStopsBeforeTouchingWeights) {
   EXPECT_TRUE(load_best(reference, dir / "run"));
   EXPECT_EQ(reference.steps_seen(), 5);
   EXPECT_TRUE(at::isfinite(reference.left()).all().item<bool>());
+}
+
+// The weights that a checkpoint holds.
+at::Tensor left_of(const std::filesystem::path& run, const char* which) {
+  ToyTask task({});
+  Checkpoint into;
+  for (const auto& p : task.parameters()) into.weights.emplace_back(p.name, p.tensor.detach());
+  into.buffers = task.buffers();
+  CheckpointStore(run / "checkpoints").load_weights(which, into);
+  return task.left().detach();
+}
+
+TEST(Trainer, NanAtTheFirstStepLeavesTheStart) {
+  const TempDir dir;
+  ToyOptions toy;
+  toy.nan_at = 0;
+  ToyTask task(toy);
+  try {
+    train_toy(task, toy_training(20), dir / "run");
+    FAIL() << "a NaN loss must stop the run";
+  } catch (const CheckFailed& error) {
+    EXPECT_NE(std::string(error.what()).find("(step 0)"), std::string::npos) << error.what();
+  }
+  EXPECT_TRUE(left_of(dir / "run", "last").equal(ToyTask(toy).left()));
+}
+
+// A checkpoint whose own weights give the NaN is not the last good one.
+TEST(Trainer, NanRightAfterACheckpointFallsBackToTheOneBefore) {
+  const TempDir dir;
+  TrainerOptions options = toy_training(20);
+  options.validate_every = 0;
+  options.checkpoint_every = 2;
+  for (const auto& [nan_at, good] : std::map<int64_t, int64_t>{{6, 4}, {7, 6}, {1, 0}, {2, 0}}) {
+    ToyOptions toy;
+    toy.nan_at = nan_at;
+    ToyTask task(toy);
+    const auto run = dir / std::to_string(nan_at);
+    EXPECT_THROW(train_toy(task, options, run), CheckFailed);
+    const CheckpointStore store(run / "checkpoints");
+    EXPECT_EQ(store.read_state("last")["step"], good) << "NaN at " << nan_at;
+    EXPECT_FALSE(store.roll_back());  // nothing is left behind
+    // It can be gone on with.
+    TrainerOptions again = options;
+    again.resume = true;
+    ToyTask resumed({}), whole({});
+    EXPECT_EQ(train_toy(resumed, again, run).steps, 20);
+    train_toy(whole, options, dir / ("whole" + std::to_string(nan_at)));
+    EXPECT_TRUE(resumed.left().equal(whole.left()));
+  }
 }
 
 // Presses Ctrl-C at a step.

@@ -75,9 +75,27 @@ void CheckpointStore::save(const Checkpoint& checkpoint, int64_t step, bool best
     throw;
   }
   sync_folder(folder_);
+  if (has_last()) link("previous", fs::read_symlink(folder_ / "last").string());
   link("last", name);
   if (best) link("best", name);
   prune();
+}
+
+void CheckpointStore::confirm() const {
+  drop_previous();
+  prune();
+}
+
+bool CheckpointStore::roll_back() const {
+  if (!exists("previous")) return false;
+  link("last", fs::read_symlink(folder_ / "previous").string());
+  confirm();
+  return true;
+}
+
+void CheckpointStore::drop_previous() const {
+  ::unlink((folder_ / "previous").c_str());
+  sync_folder(folder_);
 }
 
 nlohmann::json CheckpointStore::read_state(const std::string& which) const {
@@ -119,7 +137,7 @@ void CheckpointStore::link(const std::string& which, const std::string& target) 
 void CheckpointStore::prune() const {
   std::error_code error;
   std::set<std::string> keep;
-  for (const char* which : {"last", "best"}) {
+  for (const char* which : {"last", "best", "previous"}) {
     const auto target = fs::read_symlink(folder_ / which, error);
     if (!error) keep.insert(target.string());
   }

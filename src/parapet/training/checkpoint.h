@@ -4,7 +4,8 @@
 //   checkpoints/last -> step-00000200     checkpoints/best -> step-00000150
 //
 // A folder is written under a temporary name, fsynced and renamed; then the link is replaced by a
-// rename. A kill at any instant leaves the previous or the new checkpoint whole.
+// rename. A kill at any instant leaves the previous or the new checkpoint whole. Until a step has
+// succeeded from the last one, the one before it is kept as checkpoints/previous.
 #pragma once
 #include <nlohmann/json.hpp>
 
@@ -27,9 +28,14 @@ class CheckpointStore {
  public:
   explicit CheckpointStore(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
-  // Becomes `last`, and `best` too if asked; then removes folders that neither names. DataError
+  // Becomes `last`, and `best` too if asked; what was `last` becomes `previous`. Then removes
+  // folders that none of them names. DataError
   // when it cannot be written (disk full): the earlier checkpoints stay as they were.
   void save(const Checkpoint& checkpoint, int64_t step, bool best) const;
+  // A step from `last` succeeded: drops `previous`.
+  void confirm() const;
+  // A step from `last` failed: `previous` becomes `last` again. False when there is none.
+  bool roll_back() const;
   bool has_last() const { return exists("last"); }
   bool has_best() const { return exists("best"); }
   // state.json of `which` ("last" or "best").
@@ -46,6 +52,7 @@ class CheckpointStore {
  private:
   bool exists(const std::string& which) const;
   void link(const std::string& which, const std::string& target) const;
+  void drop_previous() const;
   void prune() const;
 
   std::filesystem::path folder_;

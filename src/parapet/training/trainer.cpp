@@ -53,6 +53,7 @@ class Loop {
   void resume();
   void broadcast_weights();
   void warn_about_changes(const nlohmann::json& saved) const;
+  StepReport step();
   void after_step(const StepReport& report);
   bool validate();  // true when these weights are the best so far
   void log_step(const StepReport& report);
@@ -76,6 +77,7 @@ class Loop {
 
   int64_t done_ = 0;  // optimiser steps
   bool stopped_early_ = false;
+  bool unproven_ = true;  // no step from the last checkpoint has succeeded yet
   int64_t metrics_lines_ = 0;
   double seconds_before_ = 0;  // of earlier processes of this run
   Stopwatch watch_;
@@ -93,8 +95,7 @@ TrainingResult Loop::run() {
     progress.update(done_);
     while (done_ < options_.max_steps && !stopped_early_) {
       const Stopwatch step_watch;
-      const StepReport report =
-          training_step(task_, optimizer_, options_, communicator_, context_, done_);
+      const StepReport report = step();
       ++done_;
       step_seconds_ += step_watch.seconds();
       samples_ += report.samples;
@@ -102,6 +103,7 @@ TrainingResult Loop::run() {
       after_step(report);
     }
   }
+  if (communicator_.is_main()) store_.confirm();
   communicator_.barrier();  // the last checkpoint is on disk for every rank's load_best
   TrainingResult result;
   result.steps = done_;
@@ -112,6 +114,23 @@ TrainingResult Loop::run() {
   result.best_validation = stopping_.best();
   result.best_step = stopping_.best_step();
   return result;
+}
+
+StepReport Loop::step() {
+  try {
+    const StepReport report =
+        training_step(task_, optimizer_, options_, communicator_, context_, done_);
+    if (unproven_ && communicator_.is_main()) store_.confirm();
+    unproven_ = false;
+    return report;
+  } catch (const CheckFailed& error) {
+    if (!communicator_.is_main()) throw;
+    // A checkpoint whose very next step fails is not good itself.
+    if (unproven_) store_.roll_back();
+    throw CheckFailed(std::string(error.what()) + ". The last good weights are in " +
+                      (metrics_file_.parent_path() / "checkpoints/last").string() + " (step " +
+                      store_.read_state("last").at("step").dump() + ")");
+  }
 }
 
 void Loop::after_step(const StepReport& report) {
@@ -128,7 +147,8 @@ void Loop::after_step(const StepReport& report) {
 void Loop::start() {
   if (communicator_.is_main()) store_.repair();
   communicator_.barrier();
-  if (store_.has_last()) {
+  const bool fresh = !store_.has_last();
+  if (!fresh) {
     if (!options_.resume)
       throw UsageError(metrics_file_.parent_path().string() +
                        ": holds checkpoints of an earlier run. Pass --resume to go on with it, or "
@@ -137,6 +157,7 @@ void Loop::start() {
   }
   broadcast_weights();
   if (communicator_.is_main()) metrics_.emplace(metrics_file_, metrics_lines_);
+  if (fresh) save(false);  // something good to fall back to before the first step
 }
 
 void Loop::resume() {
@@ -246,6 +267,7 @@ void Loop::save(bool best) {
                       {"early_stopping", stopping_.state()},
                       {"tasks", gather_json(communicator_, task_.state())}};
   if (communicator_.is_main()) store_.save(checkpoint, done_, best);
+  unproven_ = true;
 }
 
 }  // namespace

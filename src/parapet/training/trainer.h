@@ -27,7 +27,7 @@ struct TrainerOptions {
   double final_lr = 0.0;            // share of the peak at the end of cosine
   int64_t validate_every = 0;       // steps; 0 = only at the end
   int64_t patience = 0;             // validations without a better loss or recall; 0 = off
-  int64_t checkpoint_every = 200;   // steps; 0 = only at the end
+  int64_t checkpoint_every = 200;   // steps; 0 = only at the start and the end
   int64_t log_every = 10;           // steps between metrics lines
   bool resume = false;              // go on from checkpoints/last
   void visit(OptionList& list);
@@ -46,8 +46,10 @@ struct TrainingResult {
 
 // Trains `task` in the run directory `run` (checkpoints/, metrics.jsonl). On return the task's
 // parameters hold the last step's weights; `load_best` puts the best checkpoint's back. Throws
-// Cancelled after saving on Ctrl-C, CheckFailed on a non-finite loss (checkpoints/last stays the
-// last good one). Resumed runs end bit-identical (same machine, build, threads).
+// Cancelled after saving on Ctrl-C, CheckFailed on a non-finite loss. The first checkpoint is that
+// of step 0, so checkpoints/last then always holds the last good weights: those of the newest
+// checkpoint from which a step succeeded, or the start. Resumed runs end bit-identical (same
+// machine, build, threads).
 TrainingResult train(TrainingTask& task, const TrainerOptions& options,
                      const std::filesystem::path& run, Communicator& communicator,
                      const Context& context);

@@ -18,7 +18,8 @@ void TrainerOptions::visit(OptionList& list) {
   list.add("validate-every", validate_every, "steps between validations; 0 = only at the end");
   list.add("patience", patience,
            "stop after this many validations without a better loss or recall; 0 = off");
-  list.add("checkpoint-every", checkpoint_every, "steps between checkpoints; 0 = only at the end");
+  list.add("checkpoint-every", checkpoint_every,
+           "steps between checkpoints; 0 = only at the start and the end");
   list.add("log-every", log_every, "steps between lines of metrics.jsonl");
   list.add("resume", resume, "go on from the run's last checkpoint");
 }

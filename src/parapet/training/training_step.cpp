@@ -59,8 +59,7 @@ void reduce(std::vector<at::Tensor>& gradients, Communicator& communicator, Step
   }
   if (!report.terms.empty()) text += ")";
   throw CheckFailed(text +
-                    ". Weights were not updated and the last checkpoint is intact; "
-                    "lower the learning rate or look for bad samples");
+                    ". Weights were not updated; lower the learning rate or look for bad samples");
 }
 
 }  // namespace
