@@ -78,11 +78,7 @@ class ShuffledIndices final : public Source<int64_t> {
   }
 
  private:
-  void arrange() {
-    order_.resize(static_cast<size_t>(count_));
-    std::iota(order_.begin(), order_.end(), int64_t{0});
-    Random(seed_, static_cast<uint64_t>(epoch_)).shuffle(order_);
-  }
+  void arrange() { order_ = shuffled_order(count_, Random(seed_, static_cast<uint64_t>(epoch_))); }
 
   int64_t count_;
   uint64_t seed_;
@@ -119,6 +115,30 @@ class Strided final : public Source<int64_t> {
 };
 
 }  // namespace
+
+std::vector<int64_t> shuffled_order(int64_t count, Random random) {
+  std::vector<int64_t> order(static_cast<size_t>(count));
+  std::iota(order.begin(), order.end(), int64_t{0});
+  random.shuffle(order);
+  return order;
+}
+
+std::vector<int64_t> epoch_rows(int64_t count, int64_t first, int64_t length, uint64_t seed,
+                                std::string_view purpose) {
+  if (count < 1) throw UsageError("cannot shuffle an empty data set");
+  std::vector<int64_t> rows, order;
+  rows.reserve(static_cast<size_t>(length));
+  int64_t epoch = -1;
+  for (int64_t k = first; k < first + length; ++k) {
+    if (k / count != epoch) {
+      epoch = k / count;
+      order = shuffled_order(
+          count, Random::named(seed, std::string(purpose) + ".epoch." + std::to_string(epoch)));
+    }
+    rows.push_back(order[static_cast<size_t>(k % count)]);
+  }
+  return rows;
+}
 
 SourcePtr<int64_t> indices(int64_t count) { return std::make_unique<Indices>(count); }
 

@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -44,6 +45,13 @@ using SourcePtr = std::unique_ptr<Source<T>>;
 SourcePtr<int64_t> indices(int64_t count);
 // Every index once per epoch, in an order of its own per (seed, epoch); `epochs` < 0 = endless.
 SourcePtr<int64_t> shuffled_indices(int64_t count, uint64_t seed, int64_t epochs = -1);
+// 0 .. count-1 in an order drawn from `random`.
+std::vector<int64_t> shuffled_order(int64_t count, Random random);
+// Entries first .. first + length - 1 of an endless stream that runs through 0 .. count-1 once per
+// epoch, each epoch in an order of its own per (seed, purpose). A pure function: any process can
+// name any part of the stream. UsageError when `count` is 0.
+std::vector<int64_t> epoch_rows(int64_t count, int64_t first, int64_t length, uint64_t seed,
+                                std::string_view purpose);
 // Every `parts`-th value starting at `part`: the share of one process.
 SourcePtr<int64_t> strided(SourcePtr<int64_t> source, int64_t part, int64_t parts);
 

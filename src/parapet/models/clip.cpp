@@ -3,13 +3,10 @@
 #include <ATen/ATen.h>
 
 #include "parapet/core/error.h"
+#include "parapet/nn/as_type.h"
 
 namespace parapet {
 namespace {
-
-at::Tensor as_type(const at::Tensor& tensor, at::ScalarType type) {
-  return tensor.scalar_type() == type ? tensor : tensor.to(type);
-}
 
 // x [n, t, width], rows int64 [n] -> [n, 1, width].
 at::Tensor take_rows(const at::Tensor& x, const at::Tensor& rows) {
@@ -202,7 +199,7 @@ at::Tensor ClipVisionTower::embed(const at::Tensor& pixels) const {
   const at::Tensor embedded = patch_embedding_.forward(patches);
   const auto type = embedded.scalar_type();
   const at::Tensor cls =
-      as_type(class_embedding_.value, type).view({1, 1, -1}).expand({n, 1, embedded.size(2)});
+      nn::as_type(class_embedding_.value, type).view({1, 1, -1}).expand({n, 1, embedded.size(2)});
   const at::Tensor x =
       at::cat({cls, embedded}, 1) + position_embedding_.rows(grid * grid + 1, type);
   return pre_layrnorm_.forward(x);
@@ -272,7 +269,7 @@ at::Tensor ClipModel::encode_text(const at::Tensor& ids) const {
 }
 
 at::Tensor ClipModel::encode_image(const at::Tensor& pixels) const {
-  return project_image(vision_model_.pooled(as_type(pixels, compute_)));
+  return project_image(vision_model_.pooled(nn::as_type(pixels, compute_)));
 }
 
 void ClipModel::set_training(bool training) {

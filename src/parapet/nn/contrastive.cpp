@@ -25,6 +25,16 @@ at::Tensor info_nce(const at::Tensor& x, const at::Tensor& y, double scale) {
   return symmetric(at::mm(x, y.t()) * scale);
 }
 
+double recall_at_1(const at::Tensor& queries, const at::Tensor& gallery) {
+  constexpr int64_t kBlock = 512;
+  int64_t hits = 0;
+  for (int64_t begin = 0; begin < queries.size(0); begin += kBlock) {
+    const at::Tensor best = at::mm(queries.slice(0, begin, begin + kBlock), gallery.t()).argmax(1);
+    hits += best.eq(at::arange(begin, begin + best.size(0), best.options())).sum().item<int64_t>();
+  }
+  return static_cast<double>(hits) / static_cast<double>(queries.size(0));
+}
+
 at::Tensor row_cosine(const at::Tensor& x, const at::Tensor& y) { return (x * y).sum(1); }
 
 }  // namespace parapet::nn

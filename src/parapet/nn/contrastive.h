@@ -13,6 +13,10 @@ at::Tensor normalise_rows(const at::Tensor& x);
 at::Tensor info_nce(const at::Tensor& x, const at::Tensor& y, const at::Tensor& scale);
 at::Tensor info_nce(const at::Tensor& x, const at::Tensor& y, double scale);
 
+// Share of rows whose nearest gallery row (largest product) is the one of the same number; queries
+// and gallery [n, d]. In blocks, so that no n x n matrix is kept.
+double recall_at_1(const at::Tensor& queries, const at::Tensor& gallery);
+
 // Row-wise cosine of unit rows, [n].
 at::Tensor row_cosine(const at::Tensor& x, const at::Tensor& y);
 

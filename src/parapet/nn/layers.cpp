@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "parapet/core/error.h"
+#include "parapet/nn/as_type.h"
 #include "parapet/nn/quick_gelu_kernel.h"
 
 namespace parapet::nn {
@@ -15,10 +16,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
-
-at::Tensor as_type(const at::Tensor& tensor, at::ScalarType type) {
-  return tensor.scalar_type() == type ? tensor : tensor.to(type);
-}
 
 // The fused kernels apply to contiguous float32 on the CPU.
 bool fusable(const at::Tensor& x) {

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "parapet/nn/as_type.h"
 #include "parapet/nn/lora.h"
 
 namespace parapet::nn {
@@ -11,10 +12,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
-
-at::Tensor as_type(const at::Tensor& tensor, at::ScalarType type) {
-  return tensor.scalar_type() == type ? tensor : tensor.to(type);
-}
 
 // W + scale B A in float32. One GEMM over the merged weight replaces three passes over the
 // activations; it costs out*in*r, little beside tokens*out*in.

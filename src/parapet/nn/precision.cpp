@@ -34,4 +34,11 @@ Precision resolve_precision(const std::string& name, const std::string& device) 
           "arithmetic is float32"};
 }
 
+Precision resolve_precision(const std::string& name, const std::string& device,
+                            const Context& context) {
+  Precision precision = resolve_precision(name, device);
+  if (!precision.note.empty()) context.info(precision.note);
+  return precision;
+}
+
 }  // namespace parapet::nn

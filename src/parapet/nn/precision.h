@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "parapet/core/context.h"
+
 namespace parapet::nn {
 
 struct Precision {
@@ -20,5 +22,8 @@ bool cpu_has_fast_bf16();
 // bfloat16 and computes in float32: half the memory, closer to fp32 than bf16 arithmetic, faster.
 // auto = bf16 where it is fast, else fp32. UsageError on another name.
 Precision resolve_precision(const std::string& name, const std::string& device);
+// The same, its note reported to `context`.
+Precision resolve_precision(const std::string& name, const std::string& device,
+                            const Context& context);
 
 }  // namespace parapet::nn
