@@ -294,6 +294,112 @@ def test_llava_vision_folder_and_original_names(clip, tmp_path):
                            model.vision_model(pixels).last_hidden_state)
 
 
+# ---- into a LLaVA checkpoint -----------------------------------------------
+
+def write_llava(folder, layout="transformers", seed=3, **more):
+    """A tiny LLaVA as `transformers` saves it, or under the names of the hub or of LLaVA itself."""
+    from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+    from transformers.models.clip.configuration_clip import CLIPVisionConfig
+    text = LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+                       num_attention_heads=2)
+    torch.manual_seed(seed)
+    vision = CLIPVisionConfig(**TINY["vision_config"])
+    model = LlavaForConditionalGeneration(LlavaConfig(vision_config=vision, text_config=text,
+                                                      image_token_index=63))
+    model.to(more.pop("dtype", torch.float32)).save_pretrained(folder, **more)
+    prefix = {"hub": "vision_tower.vision_model.",
+              "original": "model.vision_tower.vision_tower.vision_model."}.get(layout)
+    for file in folder.glob("*.safetensors") if prefix else []:
+        save_file({k.replace("vision_tower.", prefix, 1) if k.startswith("vision_tower.") else k: v
+                   for k, v in load_file(file).items()}, file, {"format": "pt"})
+    (folder / "generation_config.json").write_text('{"max_new_tokens": 7}')
+    (folder / "old.bin").write_bytes(b"pickle")
+    return folder
+
+
+def parapet_into(model, llava, out):
+    done = subprocess.run([str(x) for x in (PARAPET, "export", "--model", model, "--into", llava, "--out",
+                                            out, "--json")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def all_tensors(folder):
+    return {k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()}
+
+
+@pytest.mark.parametrize("layout", ["transformers", "hub", "original"])
+def test_into_llava_name_by_name(clip, tmp_path, layout):
+    model, folder = clip
+    llava = write_llava(tmp_path / "llava", layout)
+    result = parapet_into(folder, llava, tmp_path / "out")
+    before, after = all_tensors(llava), all_tensors(tmp_path / "out")
+    assert set(before) == set(after)
+    ours = {k.removeprefix("vision_model."): v for k, v in model.state_dict().items()
+            if k.startswith("vision_model.") and not k.endswith("position_ids")}
+    replaced = set()
+    for name, tensor in after.items():
+        if "vision_tower." in name:
+            bare = name.split("vision_tower.")[-1].removeprefix("vision_model.")
+            assert torch.equal(tensor, ours[bare]) and not torch.equal(tensor, before[name]), name
+            replaced.add(bare)
+        else:
+            assert torch.equal(tensor, before[name]), name
+    assert replaced == set(ours) and result["tensors"] == len(ours)
+    assert (tmp_path / "out/generation_config.json").read_text() == '{"max_new_tokens": 7}'
+    assert (tmp_path / "out/config.json").read_bytes() == (llava / "config.json").read_bytes()
+    assert not (tmp_path / "out/old.bin").exists()
+
+
+@pytest.mark.parametrize("layout", ["transformers", "hub"])
+@pytest.mark.parametrize("shards", [{}, {"max_shard_size": "60KB"}])
+def test_into_llava_loads_in_transformers(clip, tmp_path, layout, shards):
+    from transformers import LlavaForConditionalGeneration
+    model, folder = clip
+    if layout == "hub" and shards:
+        pytest.skip("the index would have to be renamed too")
+    llava = write_llava(tmp_path / "llava", layout, dtype=torch.bfloat16, **shards)
+    assert len(list(llava.glob("*.safetensors"))) > 1 or not shards
+    parapet_into(folder, llava, tmp_path / "out")
+    loaded, info = LlavaForConditionalGeneration.from_pretrained(tmp_path / "out", dtype=torch.bfloat16,
+                                                                 output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    pixels = make_inputs(TINY)["pixel_values"].bfloat16()
+    with torch.no_grad():
+        theirs = model.vision_model.bfloat16()(pixels).last_hidden_state
+        assert torch.equal(loaded.model.vision_tower(pixels).last_hidden_state, theirs)
+    untouched = LlavaForConditionalGeneration.from_pretrained(llava, dtype=torch.bfloat16)
+    for (name, a), (_, b) in zip(loaded.named_parameters(), untouched.named_parameters()):
+        assert torch.equal(a, b) == ("vision_tower" not in name), name
+
+
+def test_into_llava_refuses(clip, tmp_path):
+    model, folder = clip
+    llava, out = write_llava(tmp_path / "llava"), tmp_path / "out"
+    common = ("--model", folder, "--into", llava, "--out", out)
+    assert "--to, --into" in refused(2, *common, "--to", "hf")
+    assert "--weights" in refused(2, *common, "--weights", "fp16")
+    assert "itself" in refused(2, "--model", folder, "--into", llava, "--out", llava)
+    model.text_model.save_pretrained(tmp_path / "text")
+    assert "vision tower" in refused(2, "--model", tmp_path / "text", "--into", llava, "--out", out)
+    assert "vision_tower." in refused(3, "--model", folder, "--into", folder, "--out", out)
+    for field, value in (("hidden_act", "gelu"), ("num_attention_heads", 2)):
+        config = variant()
+        config["vision_config"][field] = value
+        make(CLIPModel, config).save_pretrained(tmp_path / field)
+        assert field in refused(3, "--model", tmp_path / field, "--into", llava, "--out", out)
+    tensors = load_file(llava / "model.safetensors")
+    name = next(k for k in tensors if k.endswith("post_layernorm.weight"))
+    save_file({k: v for k, v in tensors.items() if k != name}, llava / "model.safetensors",
+              {"format": "pt"})
+    assert "missing 'vision_tower.post_layernorm.weight'" in refused(3, *common)
+    save_file(dict(tensors, **{name: torch.ones(5), "vision_tower.extra": torch.ones(2)}),
+              llava / "model.safetensors", {"format": "pt"})
+    errors = refused(3, *common)
+    assert "is [5], expected [48]" in errors and "unexpected 'vision_tower.extra'" in errors
+    assert not out.exists()
+
+
 # ---- round trips, adapters, bad input --------------------------------------
 
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16, torch.float16])
@@ -331,6 +437,7 @@ def test_bad_input(clip, tmp_path):
     out = tmp_path / "out"
     assert "gguf" in refused(2, "--model", folder, "--to", "gguf", "--out", out)
     assert "--out" in refused(2, "--model", folder, "--to", "hf")
+    assert "--to, --into" in refused(2, "--model", folder, "--out", out)
     assert "none" in refused(3, "--model", tmp_path / "none", "--to", "hf", "--out", out)
     model.text_model.save_pretrained(tmp_path / "text")
     message = refused(2, "--model", tmp_path / "text", "--to", "llava", "--out", out)

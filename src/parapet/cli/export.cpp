@@ -9,6 +9,7 @@
 #include "parapet/core/strings.h"
 #include "parapet/models/clip_export.h"
 #include "parapet/models/clip_open_clip.h"
+#include "parapet/models/llava_vision.h"
 #include "parapet/nn/lora.h"
 
 namespace parapet::cli {
@@ -20,8 +21,9 @@ class ExportCommand : public Command {
  public:
   void visit(OptionList& list) override {
     list.require("model", model_, "CLIP folder, or one safetensors file in any of the layouts");
-    Option& to = list.require("to", to_, "what to write");
-    to.choices = clip_export_targets();
+    list.add("to", to_, "what to write", clip_export_targets());
+    list.add("into", into_,
+             "LLaVA checkpoint folder: write a copy of it with this vision tower, instead of --to");
     list.require("out", out_, "folder to write into");
     list.add("adapter", adapter_, "PEFT folder of a LoRA adapter to merge first");
     list.add("weights", weights_, "type of the weights written; keep = as stored",
@@ -32,11 +34,23 @@ class ExportCommand : public Command {
              "Hugging Face folder whose config.json describes the weights, where --model has none");
   }
 
+  void validate(Problems& problems) const override {
+    problems.require(to_.empty() != into_.empty(), "--to, --into", "give exactly one of them");
+    problems.require(into_.empty() || weights_ == "keep", "--weights",
+                     "does not go with --into: the checkpoint's own types are kept");
+  }
+
   nlohmann::json run(const Session& session) override {
     ClipModel model = import_clip(model_, config_from_);
     if (!adapter_.empty()) {
       nn::load_lora(model.linears(), adapter_);
       nn::merge_lora(model.linears());
+    }
+    if (!into_.empty()) {
+      const ClipExport written = put_into_llava(model, into_, out_);
+      session.print("replaced " + std::to_string(written.tensors) + " tensors, " +
+                    format_bytes(written.bytes) + "; checkpoint in " + out_);
+      return result_of(written, session);
     }
     ClipExportOptions options;
     options.target = to_;
@@ -46,21 +60,26 @@ class ExportCommand : public Command {
                       : weights_ == "fp16" ? at::kHalf
                                            : at::kBFloat16;
     const ClipExport written = export_clip(model, options, out_, assets());
+    nlohmann::json result = result_of(written, session);
+    write_preprocessor(result["files"]);
+    session.print(std::to_string(written.tensors) + " tensors, " + format_bytes(written.bytes));
+    return result;
+  }
+
+ private:
+  nlohmann::json result_of(const ClipExport& written, const Session& session) const {
     nlohmann::json files = nlohmann::json::array();
     for (const fs::path& file : written.files) {
       files.push_back(file.string());
       session.print("wrote " + file.string());
     }
-    write_preprocessor(files);
-    session.print(std::to_string(written.tensors) + " tensors, " + format_bytes(written.bytes));
-    return {{"to", to_},
+    return {{"to", into_.empty() ? to_ : "into"},
             {"files", files},
             {"tensors", written.tensors},
             {"bytes", written.bytes},
             {"adapter_merged", !adapter_.empty()}};
   }
 
- private:
   // Where tokenizer and preprocessor files lie.
   fs::path assets() const {
     if (fs::is_directory(model_)) return model_;
@@ -77,7 +96,7 @@ class ExportCommand : public Command {
     files.push_back(ours.string());
   }
 
-  std::string model_, to_, out_, adapter_, weights_ = "keep", config_from_;
+  std::string model_, to_, into_, out_, adapter_, weights_ = "keep", config_from_;
   bool projection_ = false;
 };
 
@@ -92,10 +111,12 @@ CommandEntry export_command() {
           "  open_clip       open_clip_model.safetensors and open_clip_config.json\n"
           "  llava           vision_tower/ and a file under the names of LLaVA on the hub\n"
           "  llava_original  the same under the names of LLaVA's own repository\n"
+          "--into DIR copies a LLaVA checkpoint to --out with its vision tower replaced.\n"
           "Values are not changed unless --weights asks for another type.\n\n"
           "  parapet export --model out/safe/model --to diffusers --out pipeline\n"
           "  parapet export --model clip --adapter out/safe/adapter --to comfyui --weights fp16 "
           "--out models/clip\n"
+          "  parapet export --model out/safe/model --into llava-1.5-7b-hf --out safe-llava\n"
           "  parapet export --model open_clip_folder --to hf --out clip",
           [] { return std::make_unique<ExportCommand>(); }};
 }
