@@ -22,12 +22,12 @@ step() {
   "$@"
 }
 
-# A run that was killed goes on from its last checkpoint.
+# A run that was killed goes on from its last checkpoint. Each ends with its own report.
 run() {
   local folder=$1
   shift
   local resume=()
-  [ -e "$folder/checkpoints" ] || [ -e "$folder/warmup/checkpoints" ] && resume=(--resume)
+  [ -e "$folder/run.json" ] && resume=(--resume)
   "$parapet" "$@" --out "$folder" --seed "$seed" "${resume[@]}"
 }
 
@@ -35,26 +35,16 @@ harden() {
   run "$out/$1" harden safe-clip --config "$2" --model "$out/clip/model" --data "$out/world"
 }
 
-evaluate() {
-  "$parapet" eval retrieval --model "$out/$1/model" --baseline "$out/clip/model" \
-    --data "$out/world" --split test --out "$out/$1"
-}
-
 step "sample world" "$out/world/zeroshot.json" \
   "$parapet" world build --out "$out/world" --quadruplets 8000 --captions 0 --seed $((seed + 1000))
-step "tiny CLIP: image tower, then both" "$out/clip/model/model.safetensors" \
-  run "$out/clip" train clip --config recipes/tiny_clip.toml
-step "hardening, default objective (ordered)" "$out/safe_clip/model/model.safetensors" \
+step "tiny CLIP: image tower, then both" "$out/clip/report.json" \
+  run "$out/clip" train clip --config recipes/tiny_clip.toml --report-data "$out/world"
+step "hardening, default objective (ordered)" "$out/safe_clip/report.json" \
   harden safe_clip recipes/safe_clip_world.toml
-step "hardening, published objective" "$out/safe_clip_published/model/model.safetensors" \
+step "hardening, published objective" "$out/safe_clip_published/report.json" \
   harden safe_clip_published recipes/safe_clip_world_published.toml
-step "ablation: shared reference" "$out/shared_reference/model/model.safetensors" \
+step "ablation: shared reference" "$out/shared_reference/report.json" \
   harden shared_reference recipes/ablations/shared_reference.toml
-step "measure the tiny CLIP" "$out/clip/report.json" \
-  "$parapet" eval retrieval --model "$out/clip/model" --data "$out/world" --split test --out "$out/clip"
-for name in safe_clip safe_clip_published shared_reference; do
-  step "measure $name" "$out/$name/report.json" evaluate "$name"
-done
 say "report"
 "$parapet" report --compare "$out/clip,$out/safe_clip,$out/safe_clip_published,$out/shared_reference" \
   --out "$out"

@@ -1,13 +1,15 @@
-"""A tiny CLIP folder with a real tokenizer, a data set directory of noise pictures, and the command
-that hardens the one with the other."""
+"""A tiny CLIP folder with a real tokenizer, a data set directory of noise pictures, and the commands
+that train on and measure them."""
 import json
 import os
 import pathlib
 import subprocess
+import time
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from clip_probe import PARAPET, ROOT, CLIPModel, make, sizes, tower
 from clip_vocabulary import write_clip_files
@@ -86,14 +88,17 @@ def environment(**more):
     return kept | {"OMP_NUM_THREADS": "1"} | {k: str(v) for k, v in more.items()}
 
 
-def harden(model, data, out, *flags, code=0, env=None):
-    """Runs the command; the result as JSON when it is to succeed, else what it printed to stderr."""
-    command = harden_command(model, data, out, *flags) + ["--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=env or environment(),
-                          cwd=ROOT, timeout=600)
+def run_json(command, code=0, env=None):
+    """Runs a command; the result as JSON when it is to succeed, else what it printed to stderr."""
+    done = subprocess.run([str(word) for word in command] + ["--json"], capture_output=True,
+                          text=True, env=env or environment(), cwd=ROOT, timeout=600)
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     return (json.loads(done.stdout.splitlines()[-1]) | {"stderr": done.stderr} if code == 0
             else done.stderr)
+
+
+def harden(model, data, out, *flags, code=0, env=None):
+    return run_json(harden_command(model, data, out, *flags), code, env)
 
 
 def metrics(run):
@@ -105,3 +110,75 @@ def metrics(run):
 def validation(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [line["validation"] for line in lines if "validation" in line]
+
+
+def weights(run):
+    return load_file(run / "model/model.safetensors")
+
+
+def changed(a, b):
+    assert set(a) == set(b)
+    return {name for name in a if not torch.equal(a[name], b[name])}
+
+
+def interrupted(command, run, how, after):
+    """Starts the command and sends it a signal once `after` steps are in its metrics."""
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and process.poll() is None:
+            if (run / "metrics.jsonl").exists() and len(metrics_so_far(run)) >= after:
+                break
+            time.sleep(0.002)
+        assert process.poll() is None, "ended before it could be interrupted"
+        process.send_signal(how)
+        _, errors = process.communicate(timeout=120)
+        return process.returncode, errors
+    finally:
+        process.kill()
+
+
+def metrics_so_far(run):
+    return [line for line in (run / "metrics.jsonl").read_text().split("\n")[:-1] if "terms" in line]
+
+
+# ---- contrastive training ------------------------------------------------------
+
+def write_captions(folder, train=12, val=4, size=SIZE):
+    """captions.jsonl with block noise pictures and a caption each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(11)
+    rows = []
+    for i in range(train + val):
+        pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        pixels = pixels.repeat(size // 8, 0).repeat(size // 8, 1)
+        Image.fromarray(pixels).save(folder / f"c{i}.png")
+        rows.append({"id": f"c{i}", "text": f"a picture of the {OBJECTS[i % 8]} number {i}",
+                     "image": f"c{i}.png", "split": "train" if i < train else "val"})
+    write_caption_rows(folder, rows)
+    return folder
+
+
+def write_caption_rows(folder, rows):
+    (folder / "captions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+TRAIN_QUICK = ["--threads", "1", "--dtype", "fp32", "--batch-size", "4", "--max-steps", "6",
+               "--log-every", "1", "--lr", "1e-3", "--warmup-steps", "0", "--schedule", "constant",
+               "--validate-every", "0", "--checkpoint-every", "0", "--validation-samples", "4",
+               "--auxiliary", "0"]
+
+
+def train_command(data, out, *flags):
+    """Later flags win over the quick ones."""
+    flags = [str(flag) for flag in flags]
+    quick = [part for name, value in zip(TRAIN_QUICK[::2], TRAIN_QUICK[1::2]) if name not in flags
+             for part in (name, value)]
+    cache = ["--reference-cache", str(pathlib.Path(out).parent / "cache")]
+    return [str(x) for x in (PARAPET, "train", "clip", "--data", data, "--out", out)] + quick + \
+        cache + flags
+
+
+def train(data, out, *flags, code=0, env=None):
+    return run_json(train_command(data, out, *flags), code, env)

@@ -5,16 +5,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from clip_probe import ROOT
-from harden_support import (environment, harden, harden_command, metrics, read_rows, validation,
-                            write_data, write_model, write_rows)
+from clip_probe import PARAPET, ROOT
+from harden_support import (changed, environment, harden, harden_command, interrupted, metrics,
+                            read_rows, run_json, validation, weights, write_data, write_model, write_rows)
 
 PUBLISHED = ["--objective", "safe_clip"]
 
@@ -29,15 +28,6 @@ def world(tmp_path_factory):
 def copy_of_data(world, tmp_path):
     shutil.copytree(world[1], tmp_path / "data")
     return tmp_path / "data"
-
-
-def weights(run):
-    return load_file(run / "model/model.safetensors")
-
-
-def changed(a, b):
-    assert set(a) == set(b)
-    return {name for name in a if not torch.equal(a[name], b[name])}
 
 
 def lora_b(run):
@@ -139,7 +129,7 @@ def test_reference_cache_follows_content(world, copy_of_data, tmp_path):
         return {file.name: file.stat().st_mtime_ns for file in cache.iterdir()}
 
     first = files(model)
-    assert len(first) == 2  # train and val
+    assert len(first) == 8  # four calls for train, four for val (which the report asks again)
     assert files(model) == first
     # A copy elsewhere has the same content; the file names of pictures do not matter either.
     shutil.copytree(model, tmp_path / "model")
@@ -151,12 +141,12 @@ def test_reference_cache_follows_content(world, copy_of_data, tmp_path):
     image.putpixel((0, 0), tuple(255 - x for x in image.getpixel((0, 0))))
     image.save(copy_of_data / "unsafe_3.png")
     second = files(model)
-    assert len(second) == 3 and first.items() <= second.items()
+    assert len(second) == 9 and first.items() <= second.items()
     tensors = load_file(tmp_path / "model/model.safetensors")
     tensors["text_projection.weight"][0, 0] += 0.5
     save_file(tensors, tmp_path / "model/model.safetensors", {"format": "pt"})
     third = files(tmp_path / "model")
-    assert len(third) == 5 and second.items() <= third.items()
+    assert len(third) == 17 and second.items() <= third.items()
 
 
 def test_foreign_reference_cache_is_refused(world, tmp_path):
@@ -172,28 +162,6 @@ def test_foreign_reference_cache_is_refused(world, tmp_path):
 
 LONG = ["--max-steps", "60", "--checkpoint-every", "2", "--batch-size", "4", "--lora-dropout", "0.1",
         "--validate-every", "20"]
-
-
-def interrupted(command, run, how, after):
-    """Starts the command and sends it a signal once `after` steps are in its metrics."""
-    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE,
-                               stdout=subprocess.PIPE, text=True)
-    try:
-        deadline = time.monotonic() + 300
-        while time.monotonic() < deadline and process.poll() is None:
-            if (run / "metrics.jsonl").exists() and len(metrics_so_far(run)) >= after:
-                break
-            time.sleep(0.002)
-        assert process.poll() is None, "ended before it could be interrupted"
-        process.send_signal(how)
-        _, errors = process.communicate(timeout=120)
-        return process.returncode, errors
-    finally:
-        process.kill()
-
-
-def metrics_so_far(run):
-    return [line for line in (run / "metrics.jsonl").read_text().split("\n")[:-1] if "terms" in line]
 
 
 def test_killed_run_resumes_bit_identical(world, tmp_path):
@@ -219,6 +187,7 @@ def test_ctrl_c_saves_and_says_so(world, tmp_path):
     assert code == 130, errors
     assert "--resume" in errors
     assert any((run / "checkpoints").iterdir())
+    assert not (run / "report.json").exists()
     done = len(metrics(run))
     result = harden(model, data, run, "--max-steps", str(done + 2), "--checkpoint-every", "0",
                     "--resume")
@@ -226,15 +195,79 @@ def test_ctrl_c_saves_and_says_so(world, tmp_path):
         range(1, done + 3))
 
 
-def test_nan_stops_and_keeps_the_last_good(world, tmp_path):
+def good_loss(model, data, run, tmp_path):
+    """The loss that the run's last checkpoint gives, found by going on from it at a tiny rate."""
+    copy = tmp_path / "again"
+    shutil.copytree(run, copy, symlinks=True)
+    harden(model, data, copy, "--max-steps", "50", "--lr", "1e-9", "--checkpoint-every", "1", "--mode",
+           "full", "--resume", "--no-report")
+    return metrics(copy)[-1]["loss"]
+
+
+@pytest.mark.parametrize("every", [1, 0])
+def test_nan_stops_and_keeps_the_last_good(world, tmp_path, every):
     model, data = world
-    errors = harden(model, data, tmp_path / "run", "--max-steps", "50", "--lr", "1e25",
-                    "--checkpoint-every", "1", "--mode", "full", code=4)
+    run = tmp_path / "run"
+    errors = harden(model, data, run, "--max-steps", "50", "--lr", "1e25", "--checkpoint-every", every,
+                    "--mode", "full", code=4)
     assert "nan" in errors.lower() or "inf" in errors.lower()
     assert "text_safe" in errors  # the terms, to see which one it was
-    assert not (tmp_path / "run/model").exists()
-    states = list((tmp_path / "run/checkpoints").rglob("*.safetensors"))
-    assert states
+    assert "checkpoints/last" in errors and "(step 0)" in errors
+    assert not (run / "model").exists() and not (run / "report.json").exists()
+    # The checkpoint of step 1 is what failed: the last good weights are those of the start.
+    assert json.loads((run / "checkpoints/last/state.json").read_text())["step"] == 0
+    start = load_file(model / "model.safetensors")
+    kept = load_file(run / "checkpoints/last/weights.safetensors")
+    assert kept and all(torch.equal(kept[name], start[name]) for name in kept)
+    assert good_loss(model, data, run, tmp_path) < 100
+
+
+# ---- the report ----------------------------------------------------------------
+
+def report_of(run):
+    return json.loads((run / "report.json").read_text())
+
+
+def test_the_run_directory_ends_with_a_report(world, tmp_path):
+    model, data = world
+    run = tmp_path / "run"
+    result = harden(model, data, run, "--lr", "1e-2", "--lora-alpha", "8")
+    assert result["report"] == str(run / "report.html") and result["report_split"] == "val"
+    report = report_of(run)
+    assert report["kind"] == "retrieval" and report["metrics"]["before.T2V.R@1"]["n"] == 4
+    assert "after.Tu2VVu.old_index.unsafe_top1" in report["metrics"]
+    assert report["metrics"]["after.preservation.text"]["value"] < 0.9999
+    page = (run / "report.html").read_text()
+    assert "<svg" in page and "text_safe" in page  # the loss curves of this run
+    # The same numbers as the command that measures on its own.
+    run_json([PARAPET, "eval", "retrieval", "--model", run / "model", "--baseline", model, "--data",
+              data, "--split", "val", "--out", tmp_path / "eval", "--dtype", "fp32", "--threads", "1",
+              "--reference-cache", tmp_path / "other"])
+    assert report_of(tmp_path / "eval")["metrics"] == report["metrics"]
+
+
+def test_the_report_prefers_the_test_split(world, copy_of_data, tmp_path):
+    rows = read_rows(copy_of_data)
+    write_rows(copy_of_data, [dict(row, split="test") if row["id"] in ("q1", "q2", "q3") else row
+                              for row in rows])
+    result = harden(world[0], copy_of_data, tmp_path / "run", "--max-steps", "1", "--batch-size", "4")
+    assert result["report_split"] == "test"
+    assert report_of(tmp_path / "run")["metrics"]["after.T2V.R@1"]["n"] == 3
+
+
+def test_without_test_and_val_the_reason_is_logged(world, copy_of_data, tmp_path):
+    write_rows(copy_of_data, [row for row in read_rows(copy_of_data) if row["split"] == "train"])
+    result = harden(world[0], copy_of_data, tmp_path / "run", "--max-steps", "2")
+    assert result["report_split"] is None
+    assert "neither split" in result["stderr"]
+    report = report_of(tmp_path / "run")
+    assert report["kind"] == "training" and "neither split" in report["run"]["retrieval_skipped"]
+    assert "<svg" in (tmp_path / "run/report.html").read_text()
+
+
+def test_no_report_when_asked_for_none(world, tmp_path):
+    result = harden(world[0], world[1], tmp_path / "run", "--max-steps", "1", "--no-report")
+    assert "report" not in result and not (tmp_path / "run/report.json").exists()
 
 
 # ---- several processes ---------------------------------------------------------
@@ -264,6 +297,8 @@ def test_two_processes_equal_one_with_their_batch(world, tmp_path, objective):
     finally:
         for process in ranks:
             process.kill()
+    # Rank 0 alone writes the report.
+    assert report_of(tmp_path / "two")["metrics"].keys() == report_of(tmp_path / "one")["metrics"].keys()
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert len(one) == len(two) == 6
     for a, b in zip(one, two):

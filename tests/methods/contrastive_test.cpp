@@ -13,7 +13,7 @@
 namespace parapet {
 namespace {
 
-class NumberedCaptions final : public CaptionSource {
+class NumberedCaptions final : public IndexedCaptions {
  public:
   explicit NumberedCaptions(uint64_t seed) : seed_(seed) {}
 
@@ -37,7 +37,6 @@ class NumberedCaptions final : public CaptionSource {
     return out;
   }
   CaptionBatch validation(int64_t count) const override { return batch(1000, count); }
-  int64_t samples() const override { return 0; }
 
   int64_t broken = -1;  // this batch cannot be read
 

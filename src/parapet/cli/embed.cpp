@@ -2,31 +2,19 @@
 #include <ATen/ATen.h>
 
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "parapet/cli/command.h"
+#include "parapet/cli/run_support.h"
 #include "parapet/core/error.h"
 #include "parapet/core/strings.h"
 #include "parapet/engine/encoder.h"
 #include "parapet/nn/checkpoint.h"
+#include "parapet/text/text_file.h"
 
 namespace parapet::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-// One value per line; a trailing newline is not an empty value.
-std::vector<std::string> read_lines(const fs::path& file) {
-  std::ifstream in(file);
-  if (!in) throw DataError(file.string(), "cannot be opened", "Check the path.");
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(in, line);) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    lines.push_back(line);
-  }
-  return lines;
-}
 
 bool is_image_name(const fs::path& path) {
   static const std::vector<std::string> kExtensions = {".jpg", ".jpeg", ".png", ".webp", ".gif"};
@@ -48,7 +36,7 @@ std::vector<std::string> image_locations(const std::string& value) {
     return locations;
   }
   if (is_image_name(value)) return {value};
-  for (auto& line : read_lines(value)) {
+  for (auto& line : read_texts(value)) {
     if (trim(line).empty()) continue;
     const fs::path beside = fs::path(value).parent_path() / line;
     const std::string file = line.substr(
@@ -66,7 +54,8 @@ class Embed final : public Command {
   void visit(OptionList& list) override {
     list.require("model", model_, "Hugging Face CLIP folder");
     list.add("images", images_, "image, folder of images, or file with one path per line");
-    list.add("texts", texts_, "file with one text per line");
+    list.add("texts", texts_,
+             "file with one text per line, or .jsonl of strings or {\"text\": ...}");
     list.require("out", out_, "safetensors file to write: image_embeds, text_embeds");
     encoder_.visit(list);
   }
@@ -81,13 +70,11 @@ class Embed final : public Command {
   }
 
   nlohmann::json run(const Session& session) override {
-    encoder_.device = session.common.device;
-    if (encoder_.precision == "auto" && session.common.dtype != "auto")
-      encoder_.precision = session.common.dtype;
     // Inputs first: a mistake there should not cost a model load.
     const auto locations = images_.empty() ? std::vector<std::string>{} : image_locations(images_);
-    const auto texts = texts_.empty() ? std::vector<std::string>{} : read_lines(texts_);
-    const auto encoder = open_encoder(model_, encoder_, session.context);
+    const auto texts = texts_.empty() ? std::vector<std::string>{} : read_texts(texts_);
+    const auto encoder =
+        open_encoder(model_, with_common(session.common, encoder_), session.context);
     nn::NamedTensors tensors;
     nlohmann::json result = {{"out", out_}, {"dim", encoder->dim()}};
     auto report = [&](const char* name, const EncodeStats& stats) {

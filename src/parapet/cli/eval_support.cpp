@@ -4,8 +4,12 @@
 
 #include "parapet/cli/run_support.h"
 #include "parapet/core/run_record.h"
+#include "parapet/data/bad_images.h"
+#include "parapet/engine/cached_encoder.h"
 
 namespace parapet::cli {
+
+namespace fs = std::filesystem;
 
 void EvalOptions::visit(OptionList& list) {
   list.require("model", model, "Hugging Face CLIP folder to evaluate");
@@ -19,6 +23,8 @@ void EvalOptions::visit(OptionList& list) {
   list.add("examples", examples, "examples shown per direction, 0..200");
   list.add("on-bad-sample", on_bad_sample, "stop, or skip (quarantined with reasons, counted)",
            {"stop", "skip"});
+  list.add("reference-cache", reference_cache,
+           "where the original model's embeddings are kept, by content hash; empty = nowhere");
   encoder.visit(list);
 }
 
@@ -31,24 +37,54 @@ void EvalOptions::validate(Problems& problems) const {
                    "needs --baseline: it is applied to --model only");
 }
 
-OpenedEvaluation open_evaluation(EvalOptions& options, const Session& session) {
-  EncoderOptions encoder = options.encoder;
-  encoder.device = session.common.device;
-  if (encoder.precision == "auto" && session.common.dtype != "auto")
-    encoder.precision = session.common.dtype;
-  OpenedEvaluation opened;
-  opened.model = open_encoder(options.model, encoder, session.context);
-  RunInfo info;
-  info.argv = session.argv;
-  info.resolved_toml = session.resolved_toml;
-  info.seed = session.common.seed;
-  info.versions = library_versions();
-  info.inputs = {{"model", options.model}, {"data", options.data}};
-  if (!options.baseline.empty()) {
+EvaluationSamples load_evaluation_samples(const EvalOptions& options, const fs::path& quarantine,
+                                          const Session& session) {
+  LoadOptions load;
+  load.check_images = true;
+  load.on_bad_sample = parse_on_bad_sample(options.on_bad_sample);
+  load.quarantine = quarantine;
+  load.context = session.context;
+  const bool skip = load.on_bad_sample == OnBadSample::kSkip;
+  if (skip) fs::create_directories(quarantine.parent_path());
+  EvaluationSamples samples;
+  const auto read = [&](const std::string& split) {
+    LoadReport report;
+    auto items = load_quadruplets(options.data, split, load, &report);
+    samples.skipped += report.skipped;
+    if (skip)
+      samples.skipped +=
+          drop_undecodable(items, load.quarantine, report.skipped, {}, session.context);
+    return items;
+  };
+  samples.quadruplets = read(options.split);
+  if (!options.held_split.empty() && options.held_split != options.split) {
+    load.quarantine.replace_filename(quarantine.stem().string() + "-" + options.held_split +
+                                     quarantine.extension().string());
+    samples.held_style = read(options.held_split);
+  }
+  if (fs::exists(fs::path(options.data) / "zeroshot.json"))
+    samples.zeroshot = load_zeroshot(options.data);
+  return samples;
+}
+
+OpenedEvaluation open_evaluation(const EvalOptions& options, const Session& session) {
+  const EncoderOptions encoder = with_common(session.common, options.encoder);
+  // The original is asked the same questions for every model tuned from it.
+  const auto open_original = [&](const std::string& model) {
     EncoderOptions plain = encoder;
     plain.adapter.clear();
-    opened.baseline = open_encoder(options.baseline, plain, session.context);
-    info.inputs["baseline"] = options.baseline;
+    auto inner = open_encoder(model, plain, session.context);
+    if (options.reference_cache.empty()) return inner;
+    return cached_encoder(std::move(inner), encoder_key(model, plain), options.reference_cache);
+  };
+  OpenedEvaluation opened;
+  std::map<std::string, fs::path> inputs = {{"model", options.model}, {"data", options.data}};
+  if (options.baseline.empty()) {
+    opened.model = open_original(options.model);
+  } else {
+    opened.model = open_encoder(options.model, encoder, session.context);
+    opened.baseline = open_original(options.baseline);
+    inputs["baseline"] = options.baseline;
   }
   opened.input.model = opened.model.get();
   opened.input.baseline = opened.baseline.get();
@@ -57,16 +93,30 @@ OpenedEvaluation open_evaluation(EvalOptions& options, const Session& session) {
   opened.input.bootstrap.resamples = options.resamples;
   opened.input.bootstrap.seed = static_cast<uint64_t>(session.common.seed);
   opened.input.examples = options.examples;
-  opened.input.run = run_record(info);
+  opened.input.run = run_record(run_info(session, std::move(inputs)));
   if (options.baseline.empty()) opened.input.title = "CLIP evaluation";
   return opened;
+}
+
+nlohmann::json run_retrieval(const EvalOptions& options, EvaluationSamples samples,
+                             const Session& session) {
+  OpenedEvaluation opened = open_evaluation(options, session);
+  opened.input.run["quadruplets"] = {{"loaded", samples.quadruplets.size()},
+                                     {"skipped", samples.skipped}};
+  opened.input.quadruplets = std::move(samples.quadruplets);
+  opened.input.held_style = std::move(samples.held_style);
+  if (samples.zeroshot) opened.input.zeroshot = &*samples.zeroshot;
+  nlohmann::json result =
+      finish_evaluation(evaluate_retrieval(opened.input, session.context), options.out, session);
+  result["skipped"] = samples.skipped;
+  return result;
 }
 
 nlohmann::json finish_evaluation(const Report& report, const std::string& out,
                                  const Session& session) {
   write_report(out, report);
   session.print(before_after_text(report));
-  session.print("report: " + (std::filesystem::path(out) / "report.html").string());
+  session.print("report: " + (fs::path(out) / "report.html").string());
   return {{"out", out}, {"kind", report.kind}, {"metrics", to_json(report)["metrics"]}};
 }
 

@@ -5,9 +5,17 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "parapet/core/memory.h"
 #include "parapet/core/strings.h"
 
 namespace parapet::cli {
+
+EncoderOptions with_common(const CommonOptions& common, EncoderOptions options) {
+  options.device = common.device;
+  options.threads = common.threads;
+  if (options.precision == "auto" && common.dtype != "auto") options.precision = common.dtype;
+  return options;
+}
 
 std::unique_ptr<Communicator> communicator_from_environment(const std::string& device) {
   return make_communicator(
@@ -18,6 +26,7 @@ std::unique_ptr<Communicator> communicator_from_environment(const std::string& d
 RunDirectory open_run(const std::string& out, const Session& session,
                       const std::map<std::string, std::filesystem::path>& inputs, bool resume,
                       Communicator& communicator) {
+  keep_freed_memory();
   if (communicator.is_main()) {
     RunDirectory::create(out, run_info(session, inputs), resume);
   }

@@ -1,15 +1,28 @@
-// What training commands share: the run directory, the process group, the run record.
+// What commands that train or embed share: the run directory, the process group, the run record,
+// and how the common flags reach a method's options.
 #pragma once
 #include <map>
 #include <memory>
 #include <string>
 
 #include "parapet/cli/command.h"
+#include "parapet/engine/encoder.h"
 #include "parapet/training/distributed.h"
 #include "parapet/training/run_directory.h"
 #include "parapet/training/trainer.h"
 
 namespace parapet::cli {
+
+// --device, --dtype and --seed for a method that has them among its own options.
+template <class Options>
+void take_common(const CommonOptions& common, Options& options) {
+  options.device = common.device;
+  options.dtype = common.dtype;
+  options.seed = common.seed;
+}
+
+// The same for an encoder; --precision wins over --dtype.
+EncoderOptions with_common(const CommonOptions& common, EncoderOptions options);
 
 // The world of torchrun's environment variables, or one process.
 std::unique_ptr<Communicator> communicator_from_environment(const std::string& device);

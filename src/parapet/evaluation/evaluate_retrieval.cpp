@@ -125,24 +125,6 @@ Report start_report(const EvaluationInput& input, const char* kind) {
 
 }  // namespace
 
-QuadrupletEmbeddings embed_quadruplets(Encoder& encoder, const std::vector<Quadruplet>& quadruplets,
-                                       const std::string& source, const Context& context) {
-  std::vector<std::string> parts[4];
-  for (const auto& q : quadruplets) {
-    parts[0].push_back(q.safe_text);
-    parts[1].push_back(q.unsafe_text);
-    parts[2].push_back(q.safe_image);
-    parts[3].push_back(q.unsafe_image);
-  }
-  QuadrupletEmbeddings embeddings;
-  embeddings.safe_text = encoder.encode_texts(parts[0], context);
-  embeddings.unsafe_text = encoder.encode_texts(parts[1], context);
-  embeddings.safe_image = encoder.encode_images(parts[2], context);
-  embeddings.unsafe_image = encoder.encode_images(parts[3], context);
-  embeddings.check(source);
-  return embeddings;
-}
-
 Report evaluate_retrieval(const EvaluationInput& input, const Context& context) {
   Report report = start_report(input, "retrieval");
   if (input.quadruplets.empty())

@@ -6,6 +6,7 @@
 
 #include "parapet/core/context.h"
 #include "parapet/data/dataset.h"
+#include "parapet/data/embed_quadruplets.h"
 #include "parapet/data/zeroshot.h"
 #include "parapet/engine/encoder.h"
 #include "parapet/evaluation/report.h"
@@ -26,10 +27,6 @@ struct EvaluationInput {
   nlohmann::json run = nlohmann::json::object();
   std::string title = "CLIP before and after hardening";
 };
-
-// Four encoder calls. DataError names the image that failed, or a model whose output is not finite.
-QuadrupletEmbeddings embed_quadruplets(Encoder& encoder, const std::vector<Quadruplet>& quadruplets,
-                                       const std::string& source, const Context& context);
 
 // Metrics named as in retrieval.h under before. and after., zero-shot, preservation; the held style
 // under held_style.; tables per category and attribute; examples. UsageError without a model,

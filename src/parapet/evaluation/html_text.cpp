@@ -32,7 +32,7 @@ std::string html_escape(std::string_view text) {
 }
 
 bool is_cosine(std::string_view name) {
-  for (const char* word : {"osine", "preservation", "redirection"})
+  for (const char* word : {"osine", "preservation", "redirection", "validation."})
     if (name.find(word) != std::string_view::npos) return true;
   return false;
 }

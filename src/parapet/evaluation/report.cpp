@@ -117,7 +117,9 @@ json to_json(const Report& report) {
     root["metric_order"].push_back(name);
   }
   root["tables"] = json::object();
+  root["table_order"] = json::array();
   for (const auto& table : report.tables) {
+    root["table_order"].push_back(table.name);
     json rows = json::array();
     for (const auto& row : table.rows) {
       rows.push_back(json::array());
@@ -155,8 +157,13 @@ Report report_from_json(const json& root, std::string_view source) {
   for (const auto& [name, value] : metrics.items())
     if (report.find(name) == nullptr)
       report.metrics.emplace_back(name, estimate_from(value, place + ": metric " + name));
-  for (const auto& [name, value] : member(root, "tables", false, place).items())
-    report.tables.push_back(table_from(name, value, place));
+  const json& tables = member(root, "tables", false, place);
+  const auto order = json_field_or<std::vector<std::string>>(root, "table_order", {}, place);
+  for (const auto& name : order)
+    if (tables.contains(name)) report.tables.push_back(table_from(name, tables[name], place));
+  for (const auto& [name, value] : tables.items())
+    if (std::find(order.begin(), order.end(), name) == order.end())
+      report.tables.push_back(table_from(name, value, place));
   for (const auto& grid : member(root, "examples", true, place)) {
     report.grids.push_back({json_field_or<std::string>(grid, "title", "", place), {}});
     for (const auto& e : member(grid, "examples", true, place))

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace parapet {
@@ -31,6 +32,10 @@ class TarReader {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// "a/b/000001.Seg.png" -> {"a/b/000001", "seg.png"}: key and lower-case extension, which is empty
+// for a base name without a dot. A leading dot belongs to the key.
+std::pair<std::string, std::string> split_member_name(const std::string& name);
 
 // One webdataset sample: extension (lower case, everything after the first dot) -> bytes.
 struct ShardSample {

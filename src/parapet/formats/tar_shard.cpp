@@ -3,10 +3,8 @@
 #include "parapet/formats/tar.h"
 
 namespace parapet {
-namespace {
 
-// "a/b/000001.seg.png" -> {"a/b/000001", "seg.png"}; an empty extension without a dot.
-std::pair<std::string, std::string> split_name(const std::string& name) {
+std::pair<std::string, std::string> split_member_name(const std::string& name) {
   const size_t slash = name.rfind('/');
   const size_t base = slash == std::string::npos ? 0 : slash + 1;
   // A leading dot belongs to the name (".hidden").
@@ -14,8 +12,6 @@ std::pair<std::string, std::string> split_name(const std::string& name) {
   if (dot == std::string::npos) return {name, ""};
   return {name.substr(0, dot), to_lower_ascii(name.substr(dot + 1))};
 }
-
-}  // namespace
 
 ShardReader::ShardReader(const std::filesystem::path& file) : reader_(file), path_(file.string()) {}
 
@@ -26,7 +22,7 @@ bool ShardReader::next(ShardSample& sample) {
       has_pending_ = reader_.next(pending_);
       if (!has_pending_) break;
     }
-    auto [key, extension] = split_name(pending_.name);
+    auto [key, extension] = split_member_name(pending_.name);
     if (sample.parts.empty()) {
       sample.key = key;
       if (const auto [it, fresh] = keys_.emplace(key, pending_.name); !fresh)

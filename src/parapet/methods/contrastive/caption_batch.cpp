@@ -10,8 +10,10 @@ at::Tensor empty_pixels(int64_t n, const ImageProcessor& processor) {
   return at::empty({n, 3, processor.height(), processor.width()}, at::kFloat);
 }
 
-void mirror_rows(float* chw, int64_t height, int64_t width) {
-  for (int64_t row = 0; row < 3 * height; ++row)
+void put_pixels(const ImageProcessor& processor, const Image& image, bool mirrored, float* chw) {
+  processor.normalise(image, chw);
+  const int64_t width = processor.width();
+  for (int64_t row = 0; mirrored && row < 3 * processor.height(); ++row)
     std::reverse(chw + row * width, chw + (row + 1) * width);
 }
 

@@ -10,8 +10,9 @@
 namespace parapet::captions {
 
 at::Tensor empty_pixels(int64_t n, const ImageProcessor& processor);
-// Flips [3, height, width] left to right in place.
-void mirror_rows(float* chw, int64_t height, int64_t width);
+// `image`, already of the processor's size, normalised to [3, height, width] at `chw`; mirrored =
+// left and right exchanged.
+void put_pixels(const ImageProcessor& processor, const Image& image, bool mirrored, float* chw);
 at::Tensor token_batch(const CaptionPipeline& pipeline, const std::vector<std::string>& texts);
 
 }  // namespace parapet::captions

@@ -9,10 +9,10 @@ namespace parapet {
 namespace {
 
 using captions::empty_pixels;
-using captions::mirror_rows;
+using captions::put_pixels;
 using captions::token_batch;
 
-class WorldCaptions final : public CaptionSource {
+class WorldCaptions final : public IndexedCaptions {
  public:
   WorldCaptions(std::shared_ptr<const SampleWorld> world, CaptionPipeline pipeline, int64_t first)
       : world_(std::move(world)), pipeline_(std::move(pipeline)), first_(first) {}
@@ -23,7 +23,6 @@ class WorldCaptions final : public CaptionSource {
   CaptionBatch validation(int64_t count) const override {
     return draw(WorldSplit::kVal, 0, count, false);
   }
-  int64_t samples() const override { return 0; }
 
  private:
   CaptionBatch draw(WorldSplit split, int64_t begin, int64_t size, bool mirror) const {
@@ -41,11 +40,9 @@ class WorldCaptions final : public CaptionSource {
       WorldCaption sample = world_->caption(split, begin + i);
       const bool fits =
           sample.image.width == processor.width() && sample.image.height == processor.height();
-      processor.normalise(fits ? sample.image : processor.to_pixels(sample.image),
-                          pixels + i * plane);
       Random flips(pipeline_.seed, static_cast<uint64_t>(begin + i));
-      if (mirror && flips.chance(0.5))
-        mirror_rows(pixels + i * plane, processor.height(), processor.width());
+      put_pixels(processor, fits ? sample.image : processor.to_pixels(sample.image),
+                 mirror && flips.chance(0.5), pixels + i * plane);
       for (int glyph = 0; glyph < kGlyphs; ++glyph)
         glyphs[i * kGlyphs + glyph] = sample.drawn[glyph];
       colours[i] = sample.scene.colour;
@@ -60,32 +57,35 @@ class WorldCaptions final : public CaptionSource {
   int64_t first_;
 };
 
+// Every world_size-th batch, starting at the rank's. The position is the next one's number.
+class Batches final : public Source<CaptionBatch> {
+ public:
+  Batches(const IndexedCaptions& captions, int64_t size, int64_t rank, int64_t world_size)
+      : captions_(captions), size_(size), rank_(rank), world_size_(world_size) {}
+  bool next(CaptionBatch& batch) override {
+    batch = captions_.batch(at_ * world_size_ + rank_, size_);
+    ++at_;
+    return true;
+  }
+  nlohmann::json position() const override { return at_; }
+  void restore(const nlohmann::json& position) override { at_ = position.get<int64_t>(); }
+
+ private:
+  const IndexedCaptions& captions_;
+  int64_t size_, rank_, world_size_;
+  int64_t at_ = 0;
+};
+
 }  // namespace
+
+SourcePtr<CaptionBatch> IndexedCaptions::open(int64_t batch_size, int64_t rank,
+                                              int64_t world_size) const {
+  return std::make_unique<Batches>(*this, batch_size, rank, world_size);
+}
 
 std::unique_ptr<CaptionSource> world_captions(std::shared_ptr<const SampleWorld> world,
                                               CaptionPipeline pipeline, int64_t first) {
   return std::make_unique<WorldCaptions>(std::move(world), std::move(pipeline), first);
-}
-
-PrefetchedCaptions::PrefetchedCaptions(const CaptionSource& source, int64_t batch_size,
-                                       int64_t rank, int64_t world_size)
-    : source_(source), batch_size_(batch_size), rank_(rank), world_size_(world_size) {}
-
-CaptionBatch PrefetchedCaptions::draw(int64_t position) const {
-  return source_.batch(position * world_size_ + rank_, batch_size_);
-}
-
-CaptionBatch PrefetchedCaptions::next() {
-  CaptionBatch out = pending_.valid() ? pending_.get() : draw(position_);
-  ++position_;
-  pending_ = std::async(std::launch::async, [this, at = position_] { return draw(at); });
-  return out;
-}
-
-void PrefetchedCaptions::seek(int64_t position) {
-  if (pending_.valid()) pending_.wait();  // its batch, or its error, is of no interest
-  pending_ = {};
-  position_ = position;
 }
 
 }  // namespace parapet

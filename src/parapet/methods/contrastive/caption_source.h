@@ -1,15 +1,16 @@
-// Batches of images with captions for contrastive training: drawn online from the sample world, or
-// read from a data set directory.
+// Batches of images with captions for contrastive training: drawn online from the sample world,
+// read from a data set directory, or streamed from tar shards.
 #pragma once
 #include <ATen/core/Tensor.h>
-#include <nlohmann/json_fwd.hpp>
 
+#include <atomic>
 #include <cstdint>
-#include <future>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "parapet/data/dataset.h"
+#include "parapet/data/loader.h"
 #include "parapet/data/world.h"
 #include "parapet/formats/image_processor.h"
 #include "parapet/text/tokenizer.h"
@@ -23,16 +24,23 @@ struct CaptionBatch {
   at::Tensor colours;  // int64 [n]; undefined outside the world
 };
 
-// Batch number `index` of `size` samples is a pure function of the index, so that a resumed run
-// sees the same data. Thread-safe.
+// Thread-safe; outlives the streams it opens.
 class CaptionSource {
  public:
   virtual ~CaptionSource() = default;
-  virtual CaptionBatch batch(int64_t index, int64_t size) const = 0;
-  // Samples of the validation split, in one piece.
+  // This process's endless share of the training batches; a restored position continues with the
+  // very same batches.
+  virtual SourcePtr<CaptionBatch> open(int64_t batch_size, int64_t rank,
+                                       int64_t world_size) const = 0;
+  // Samples of the validation split, in one piece; undefined tensors when there are none.
   virtual CaptionBatch validation(int64_t count) const = 0;
-  // 0 = endless.
-  virtual int64_t samples() const = 0;
+};
+
+// Where batch number `index` of `size` samples is a pure function of the index.
+class IndexedCaptions : public CaptionSource {
+ public:
+  virtual CaptionBatch batch(int64_t index, int64_t size) const = 0;
+  SourcePtr<CaptionBatch> open(int64_t batch_size, int64_t rank, int64_t world_size) const override;
 };
 
 struct CaptionPipeline {
@@ -47,25 +55,31 @@ struct CaptionPipeline {
 std::unique_ptr<CaptionSource> world_captions(std::shared_ptr<const SampleWorld> world,
                                               CaptionPipeline pipeline, int64_t first);
 
-// captions.jsonl of a data set directory, reshuffled every epoch. DataError when a split is empty.
-std::unique_ptr<CaptionSource> directory_captions(const std::string& folder,
-                                                  CaptionPipeline pipeline);
-
-// Draws batch i+1 while batch i trains. The position is the next batch to hand out.
-class PrefetchedCaptions {
- public:
-  PrefetchedCaptions(const CaptionSource& source, int64_t batch_size, int64_t rank,
-                     int64_t world_size);
-  CaptionBatch next();
-  int64_t position() const { return position_; }
-  void seek(int64_t position);
-
- private:
-  CaptionBatch draw(int64_t position) const;
-  const CaptionSource& source_;
-  int64_t batch_size_, rank_, world_size_;
-  int64_t position_ = 0;
-  std::future<CaptionBatch> pending_;
+// What became of the samples of a data set.
+struct CaptionCounts {
+  std::atomic<int64_t> loaded{0};   // training samples of a directory; of shards, those used so far
+  std::atomic<int64_t> skipped{0};  // bad ones left out
 };
+
+// How bad samples are met: as in LoadOptions; with kSkip their reasons go to `quarantine`-<split>
+// and are counted.
+struct BadSamples {
+  OnBadSample mode = OnBadSample::kStop;
+  std::string quarantine;  // path without "-train.jsonl"
+  Context context;
+};
+
+// captions.jsonl of a data set directory, reshuffled every epoch. DataError when the training split
+// is empty or (kStop) images are missing.
+std::unique_ptr<CaptionSource> directory_captions(const std::string& folder,
+                                                  CaptionPipeline pipeline, const BadSamples& bad,
+                                                  CaptionCounts& counts);
+
+// Tar shards in webdataset naming, streamed through a buffer that shuffles `buffer` samples;
+// `validation_shards` (may be empty) are read in order. `counts` outlives the source.
+std::unique_ptr<CaptionSource> shard_captions(std::vector<std::string> shards,
+                                              std::vector<std::string> validation_shards,
+                                              int64_t buffer, CaptionPipeline pipeline,
+                                              const BadSamples& bad, CaptionCounts& counts);
 
 }  // namespace parapet

@@ -1,12 +1,10 @@
 // Captions of a data set directory.
 #include <ATen/ATen.h>
 
-#include <algorithm>
-#include <numeric>
-
-#include "parapet/core/error.h"
 #include "parapet/core/random.h"
+#include "parapet/data/bad_images.h"
 #include "parapet/data/dataset.h"
+#include "parapet/data/loader.h"
 #include "parapet/methods/contrastive/caption_batch.h"
 #include "parapet/methods/contrastive/caption_source.h"
 
@@ -14,30 +12,20 @@ namespace parapet {
 namespace {
 
 using captions::empty_pixels;
-using captions::mirror_rows;
+using captions::put_pixels;
 using captions::token_batch;
 
-class DirectoryCaptions final : public CaptionSource {
+class DirectoryCaptions final : public IndexedCaptions {
  public:
   DirectoryCaptions(std::vector<CaptionSample> train, std::vector<CaptionSample> val,
                     CaptionPipeline pipeline)
       : train_(std::move(train)), val_(std::move(val)), pipeline_(std::move(pipeline)) {}
 
   CaptionBatch batch(int64_t index, int64_t size) const override {
-    // Sample k of the endless stream is entry k % n of epoch k / n's own order.
-    const auto n = static_cast<int64_t>(train_.size());
+    const auto count = static_cast<int64_t>(train_.size());
     std::vector<const CaptionSample*> rows;
-    int64_t epoch = -1;
-    std::vector<int64_t> order;
-    for (int64_t k = index * size; k < (index + 1) * size; ++k) {
-      if (k / n != epoch) {
-        epoch = k / n;
-        order.resize(static_cast<size_t>(n));
-        std::iota(order.begin(), order.end(), int64_t{0});
-        Random(pipeline_.seed, static_cast<uint64_t>(epoch)).shuffle(order);
-      }
-      rows.push_back(&train_[order[k % n]]);
-    }
+    for (const int64_t row : epoch_rows(count, index * size, size, pipeline_.seed, "captions"))
+      rows.push_back(&train_[row]);
     return load(rows, index * size, pipeline_.mirror);
   }
 
@@ -47,8 +35,6 @@ class DirectoryCaptions final : public CaptionSource {
       rows.push_back(&val_[i]);
     return rows.empty() ? CaptionBatch{} : load(rows, 0, false);
   }
-
-  int64_t samples() const override { return static_cast<int64_t>(train_.size()); }
 
  private:
   CaptionBatch load(const std::vector<const CaptionSample*>& rows, int64_t first,
@@ -62,13 +48,10 @@ class DirectoryCaptions final : public CaptionSource {
     decode.scale_for = processor.scale_hint();
     std::vector<std::string> texts;
     for (size_t i = 0; i < rows.size(); ++i) {
-      processor.normalise(processor.to_pixels(load_image(rows[i]->image, decode)),
-                          pixels + static_cast<int64_t>(i) * plane);
-      Random flips =
-          Random::named(pipeline_.seed, "flip." + std::to_string(first + static_cast<int64_t>(i)));
-      if (mirror && flips.chance(0.5))
-        mirror_rows(pixels + static_cast<int64_t>(i) * plane, processor.height(),
-                    processor.width());
+      const auto row = static_cast<int64_t>(i);
+      Random flips = Random::named(pipeline_.seed, "flip." + std::to_string(first + row));
+      put_pixels(processor, processor.to_pixels(load_image(rows[i]->image, decode)),
+                 mirror && flips.chance(0.5), pixels + row * plane);
       texts.push_back(rows[i]->text);
     }
     out.ids = token_batch(pipeline_, texts);
@@ -79,15 +62,36 @@ class DirectoryCaptions final : public CaptionSource {
   CaptionPipeline pipeline_;
 };
 
+// One split, without bad samples where they are to be skipped.
+std::vector<CaptionSample> load_split(const std::string& folder, const std::string& split,
+                                      const ImageProcessor& processor, const BadSamples& bad,
+                                      CaptionCounts& counts) {
+  LoadOptions load;
+  load.check_images = true;
+  load.on_bad_sample = bad.mode;
+  load.quarantine = bad.quarantine + "-" + split + ".jsonl";
+  load.context = bad.context;
+  LoadReport report;
+  auto items = load_captions(folder, split, load, &report);
+  counts.skipped += report.skipped;
+  if (bad.mode == OnBadSample::kSkip) {
+    DecodeOptions decode;
+    decode.scale_for = processor.scale_hint();
+    counts.skipped += drop_undecodable(items, load.quarantine, report.skipped, decode, bad.context);
+  }
+  return items;
+}
+
 }  // namespace
 
 std::unique_ptr<CaptionSource> directory_captions(const std::string& folder,
-                                                  CaptionPipeline pipeline) {
-  auto train = load_captions(folder, "train");
-  if (train.empty())
-    throw DataError(folder + "/captions.jsonl", "holds no caption with split \"train\"");
-  return std::make_unique<DirectoryCaptions>(std::move(train), load_captions(folder, "val"),
-                                             std::move(pipeline));
+                                                  CaptionPipeline pipeline, const BadSamples& bad,
+                                                  CaptionCounts& counts) {
+  auto train = load_split(folder, "train", pipeline.processor, bad, counts);
+  require_samples(train.size(), folder, "captions.jsonl", "train");
+  auto val = load_split(folder, "val", pipeline.processor, bad, counts);
+  counts.loaded = static_cast<int64_t>(train.size());
+  return std::make_unique<DirectoryCaptions>(std::move(train), std::move(val), std::move(pipeline));
 }
 
 }  // namespace parapet

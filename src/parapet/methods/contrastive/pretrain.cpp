@@ -7,7 +7,9 @@
 #include "parapet/core/error.h"
 #include "parapet/core/json.h"
 #include "parapet/core/random.h"
+#include "parapet/data/shard_stream.h"
 #include "parapet/engine/torch_encoder.h"
+#include "parapet/methods/tuned_clip.h"
 #include "parapet/nn/precision.h"
 #include "parapet/text/clip_vocabulary.h"
 #include "parapet/training/distributed.h"
@@ -69,6 +71,21 @@ std::shared_ptr<const SampleWorld> make_world(const TrainClipOptions& options, d
   return std::make_shared<const SampleWorld>(world, atlas);
 }
 
+std::unique_ptr<CaptionSource> open_data(const TrainClipOptions& options,
+                                         const CaptionPipeline& pipeline, const RunDirectory& run,
+                                         const Communicator& communicator, const Context& context,
+                                         CaptionCounts& counts) {
+  const std::string suffix =
+      communicator.is_main() ? "" : ".rank" + std::to_string(communicator.rank());
+  const BadSamples bad{parse_on_bad_sample(options.on_bad_sample),
+                       (run.path() / ("quarantine" + suffix)).string(), context};
+  if (!names_shards(options.data)) return directory_captions(options.data, pipeline, bad, counts);
+  return shard_captions(
+      list_shards(options.data),
+      options.val_shards.empty() ? std::vector<std::string>{} : list_shards(options.val_shards),
+      options.shuffle_buffer, pipeline, bad, counts);
+}
+
 void warm_up_images(const TrainClipOptions& options, ClipModel& model, const WorldHeads& heads,
                     const CaptionPipeline& pipeline, const std::shared_ptr<const GlyphAtlas>& atlas,
                     const RunDirectory& run, Communicator& communicator, const Context& context) {
@@ -107,12 +124,11 @@ ClipConfig tiny_clip_config() {
   return config;
 }
 
-TrainingResult train_clip(const TrainClipOptions& options, const RunDirectory& run,
-                          Communicator& communicator, const Context& context) {
+TrainClipResult train_clip(const TrainClipOptions& options, const RunDirectory& run,
+                           Communicator& communicator, const Context& context) {
   Prepared prepared = prepare(options, run, communicator.is_main());
   ClipModel& model = prepared.model;
-  const nn::Precision precision = nn::resolve_precision(options.dtype, options.device);
-  if (!precision.note.empty()) context.info(precision.note);
+  const nn::Precision precision = nn::resolve_precision(options.dtype, options.device, context);
   model.set_compute(precision.compute);
   CaptionPipeline pipeline;
   pipeline.tokenizer = prepared.assets.tokenizer;
@@ -129,6 +145,7 @@ TrainingResult train_clip(const TrainClipOptions& options, const RunDirectory& r
       WorldHeads::random(model.config().text.hidden_size, seed, "heads.text")
           .on(at::Device(options.device));
 
+  CaptionCounts counts;
   std::unique_ptr<CaptionSource> source;
   if (options.data.empty()) {
     const auto atlas = GlyphAtlas::load({options.glyphs, options.glyph_cache}, context);
@@ -136,29 +153,36 @@ TrainingResult train_clip(const TrainClipOptions& options, const RunDirectory& r
       warm_up_images(options, model, image_heads, pipeline, atlas, run, communicator, context);
     source = world_captions(make_world(options, -1, 0, atlas), pipeline, kCaptionsStart);
   } else {
-    source = directory_captions(options.data, pipeline);
+    source = open_data(options, pipeline, run, communicator, context, counts);
   }
   if (options.mode == "lora") nn::add_lora(model.linears(), options.lora, seed);
   ContrastiveTask task(model, options.contrastive, *source, image_heads, text_heads,
                        communicator.rank(), communicator.world_size());
   model.set_training(true);
-  const TrainingResult result = train(task, options.trainer, run.path(), communicator, context);
+  TrainClipResult result;
+  result.training = train(task, options.trainer, run.path(), communicator, context);
+  result.captions = counts.loaded;
+  result.skipped = counts.skipped;
+  if (result.skipped > 0)
+    context.warn(std::to_string(result.skipped) +
+                 " bad samples left out, see quarantine-*.jsonl in " + run.path().string());
   model.set_training(false);
-  if (communicator.is_main()) {
-    if (options.mode == "lora") {
-      nn::save_lora(model.linears(), options.lora, run.adapter(), options.model);
-      nn::merge_lora(model.linears());
-    }
-    model.save(run.model(), options.model);
-  }
-  communicator.barrier();
+  save_tuned_clip(model, options.mode == "lora" ? &options.lora : nullptr, options.model, run,
+                  communicator);
   return result;
 }
 
 void TrainClipOptions::visit(OptionList& list) {
   list.add("model", model, "Hugging Face CLIP folder to start from; empty = from scratch");
   list.add("arch", arch, "from scratch: tiny, or a config.json");
-  list.add("data", data, "data set directory; empty = the sample world, drawn online");
+  list.add("data", data,
+           "data set directory, or tar shards (folder, file, x-{000..010}.tar); empty = the sample "
+           "world, "
+           "drawn online");
+  list.add("val-shards", val_shards, "shards to validate on where --data is shards");
+  list.add("shuffle-buffer", shuffle_buffer, "samples of shards shuffled against each other");
+  list.add("on-bad-sample", on_bad_sample, "stop, or skip (quarantine with reasons, go on without)",
+           {"stop", "skip"});
   list.add("vocabulary", vocabulary,
            "CLIP's bpe_simple_vocab_16e6.txt.gz, for training from scratch");
   list.add("glyphs", glyphs, "folder with the emoji packages of the sample world");
@@ -180,6 +204,10 @@ void TrainClipOptions::validate(Problems& problems) const {
   world.validate(problems);
   if (mode == "lora") lora.validate(problems);
   problems.require(mode != "lora" || !model.empty(), "--mode", "lora needs --model");
+  problems.require(shuffle_buffer >= 1 && shuffle_buffer <= 10'000'000, "--shuffle-buffer",
+                   "must be in 1..10000000");
+  problems.require(val_shards.empty() || names_shards(data), "--val-shards",
+                   "goes with shards as --data; a data set directory has its split \"val\"");
   problems.require(image_warmup_steps >= 0, "--image-warmup-steps", "must be >= 0");
   problems.require(image_warmup_steps == 0 || data.empty(), "--image-warmup-steps",
                    "works on the sample world only (no --data)");

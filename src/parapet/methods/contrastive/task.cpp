@@ -26,6 +26,18 @@ TrainableParameter trainable(const std::string& name, at::Tensor& tensor) {
   return {name, tensor, 1.0, tensor.dim() >= 2};
 }
 
+// The next batch is drawn while one trains.
+SourcePtr<CaptionBatch> drawn_ahead(const CaptionSource& source, int64_t batch, int64_t rank,
+                                    int64_t world_size) {
+  return prefetch(source.open(batch, rank, world_size), 1);
+}
+
+CaptionBatch next_of(Source<CaptionBatch>& batches) {
+  CaptionBatch batch;
+  batches.next(batch);
+  return batch;
+}
+
 CaptionBatch on_device(CaptionBatch batch, at::Device device) {
   for (at::Tensor* part : {&batch.pixels, &batch.ids, &batch.glyphs, &batch.colours})
     if (part->defined()) *part = part->to(device);
@@ -33,14 +45,6 @@ CaptionBatch on_device(CaptionBatch batch, at::Device device) {
 }
 
 at::Device device_of(ClipModel& model) { return model.logit_scale().value.device(); }
-
-double recall_at_1(const at::Tensor& similarity) {
-  const at::Tensor best = similarity.argmax(1);
-  return best.eq(at::arange(similarity.size(0), best.options()))
-      .to(at::kFloat)
-      .mean()
-      .item<double>();
-}
 
 }  // namespace
 
@@ -104,8 +108,8 @@ ImageWarmupTask::ImageWarmupTask(ClipModel& model, WorldHeads heads, const Capti
     : model_(model),
       heads_(std::move(heads)),
       batch_(batch),
-      singles_(singles, batch, rank, world_size),
-      scenes_(scenes, batch, rank, world_size),
+      singles_(drawn_ahead(singles, batch, rank, world_size)),
+      scenes_(drawn_ahead(scenes, batch, rank, world_size)),
       validation_(on_device(scenes.validation(256), device_of(model))) {}
 
 std::vector<TrainableParameter> ImageWarmupTask::parameters() {
@@ -119,7 +123,7 @@ std::vector<TrainableParameter> ImageWarmupTask::parameters() {
 
 StepLoss ImageWarmupTask::loss(const StepInfo& info) {
   const bool early = info.step * 5 < info.total_steps;
-  const CaptionBatch batch = on_device(early ? singles_.next() : scenes_.next(), device_of(model_));
+  const CaptionBatch batch = on_device(next_of(early ? *singles_ : *scenes_), device_of(model_));
   StepLoss out;
   out.total = heads_.loss(model_.vision_model().pooled(batch.pixels), batch, 1.0, 0.3);
   out.terms = {{"auxiliary", out.total.item<double>()}};
@@ -135,12 +139,12 @@ std::map<std::string, double> ImageWarmupTask::validate(const StepInfo& /*info*/
 }
 
 nlohmann::json ImageWarmupTask::state() const {
-  return {{"singles", singles_.position()}, {"scenes", scenes_.position()}};
+  return {{"singles", singles_->position()}, {"scenes", scenes_->position()}};
 }
 
 void ImageWarmupTask::restore(const nlohmann::json& state) {
-  singles_.seek(state.at("singles").get<int64_t>());
-  scenes_.seek(state.at("scenes").get<int64_t>());
+  singles_->restore(state.at("singles"));
+  scenes_->restore(state.at("scenes"));
 }
 
 // ---- both towers -----------------------------------------------------------
@@ -152,7 +156,7 @@ ContrastiveTask::ContrastiveTask(ClipModel& model, const ContrastiveOptions& opt
       options_(options),
       image_heads_(std::move(image_heads)),
       text_heads_(std::move(text_heads)),
-      batches_(source, options.batch, rank, world_size),
+      batches_(drawn_ahead(source, options.batch, rank, world_size)),
       validation_(on_device(source.validation(options.validation_samples), device_of(model))) {}
 
 std::vector<TrainableParameter> ContrastiveTask::parameters() {
@@ -176,7 +180,7 @@ std::vector<TrainableParameter> ContrastiveTask::parameters() {
 }
 
 StepLoss ContrastiveTask::loss(const StepInfo& info) {
-  const CaptionBatch batch = on_device(batches_.next(), device_of(model_));
+  const CaptionBatch batch = on_device(next_of(*batches_), device_of(model_));
   const at::Tensor image_pooled = model_.vision_model().pooled(batch.pixels.to(model_.compute()));
   const at::Tensor text_pooled = model_.text_model().pooled(batch.ids, model_.compute());
   const at::Tensor images = nn::normalise_rows(model_.project_image(image_pooled));
@@ -218,8 +222,7 @@ std::map<std::string, double> ContrastiveTask::validate(const StepInfo& /*info*/
   model_.set_training(true);
   const at::Tensor images = nn::normalise_rows(at::cat(image_parts));
   const at::Tensor texts = nn::normalise_rows(at::cat(text_parts));
-  const at::Tensor similarity = at::mm(texts, images.t());
-  const double t2v = recall_at_1(similarity), v2t = recall_at_1(similarity.t());
+  const double t2v = nn::recall_at_1(texts, images), v2t = nn::recall_at_1(images, texts);
   return {{"loss", nn::info_nce(texts, images, model_.logit_scale().value.exp()).item<double>()},
           {"recall", t2v + v2t},
           {"T2V.R@1", t2v},
@@ -227,10 +230,10 @@ std::map<std::string, double> ContrastiveTask::validate(const StepInfo& /*info*/
           {"logit_scale", model_.logit_scale().value.exp().item<double>()}};
 }
 
-nlohmann::json ContrastiveTask::state() const { return {{"batches", batches_.position()}}; }
+nlohmann::json ContrastiveTask::state() const { return {{"batches", batches_->position()}}; }
 
 void ContrastiveTask::restore(const nlohmann::json& state) {
-  batches_.seek(state.at("batches").get<int64_t>());
+  batches_->restore(state.at("batches"));
 }
 
 }  // namespace parapet

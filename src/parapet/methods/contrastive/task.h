@@ -49,7 +49,7 @@ class ImageWarmupTask final : public TrainingTask {
   ClipModel& model_;
   WorldHeads heads_;
   int64_t batch_;
-  PrefetchedCaptions singles_, scenes_;
+  SourcePtr<CaptionBatch> singles_, scenes_;
   CaptionBatch validation_;
 };
 
@@ -70,7 +70,7 @@ class ContrastiveTask final : public TrainingTask {
   ClipModel& model_;
   ContrastiveOptions options_;
   WorldHeads image_heads_, text_heads_;
-  PrefetchedCaptions batches_;
+  SourcePtr<CaptionBatch> batches_;
   CaptionBatch validation_;
 };
 

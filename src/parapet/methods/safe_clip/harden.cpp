@@ -6,7 +6,10 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/random.h"
-#include "parapet/methods/safe_clip/bad_images.h"
+#include "parapet/data/bad_images.h"
+#include "parapet/data/embed_quadruplets.h"
+#include "parapet/engine/cached_encoder.h"
+#include "parapet/methods/tuned_clip.h"
 #include "parapet/nn/precision.h"
 #include "parapet/training/distributed.h"
 
@@ -95,8 +98,7 @@ class FrozenProbe {
 
 SafeClipResult harden_safe_clip(const SafeClipOptions& options, const RunDirectory& run,
                                 Communicator& communicator, const Context& context) {
-  const nn::Precision precision = nn::resolve_precision(options.dtype, options.device);
-  if (!precision.note.empty()) context.info(precision.note);
+  const nn::Precision precision = nn::resolve_precision(options.dtype, options.device, context);
   const bool lora = options.harden.mode == "lora";
   // Weights that train need float32 masters.
   const at::ScalarType weights = lora ? precision.weights : at::kFloat;
@@ -120,17 +122,18 @@ SafeClipResult harden_safe_clip(const SafeClipOptions& options, const RunDirecto
 
   EncoderOptions encoder_options;
   encoder_options.device = options.device;
-  const auto original = wrap_encoder(model, assets, encoder_options);
-  const std::string key =
-      model_content_key(options.model) + c10::toString(weights) + c10::toString(precision.compute);
+  encoder_options.precision = options.dtype;
+  std::string key = encoder_key(options.model, encoder_options);
+  if (weights != precision.weights) key += std::string("/") + c10::toString(weights);
+  const auto original =
+      cached_encoder(wrap_encoder(model, assets, encoder_options), key, options.reference_cache);
   // One process computes the references; the others read its file.
   if (!communicator.is_main() && !options.reference_cache.empty()) communicator.barrier();
   const auto train_reference =
-      reference_embeddings(train_store, *original, key, options.reference_cache, context);
-  const auto val_reference =
-      val_store.size() > 0
-          ? reference_embeddings(val_store, *original, key, options.reference_cache, context)
-          : QuadrupletEmbeddings{};
+      embed_quadruplets(*original, train_store.items(), "original model", context);
+  const auto val_reference = val_store.size() > 0 ? embed_quadruplets(*original, val_store.items(),
+                                                                      "original model", context)
+                                                  : QuadrupletEmbeddings{};
   if (communicator.is_main() && !options.reference_cache.empty()) communicator.barrier();
 
   const double scale = objective_scale(options, model);
@@ -159,14 +162,7 @@ SafeClipResult harden_safe_clip(const SafeClipOptions& options, const RunDirecto
     model.set_training(false);
   }
   if (lora) probe.check();
-  if (communicator.is_main()) {
-    if (lora) {
-      nn::save_lora(model.linears(), options.lora, run.adapter(), options.model);
-      nn::merge_lora(model.linears());
-    }
-    model.save(run.model(), options.model);
-  }
-  communicator.barrier();
+  save_tuned_clip(model, lora ? &options.lora : nullptr, options.model, run, communicator);
   return result;
 }
 

@@ -3,9 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "parapet/core/random.h"
+#include "parapet/data/loader.h"
 #include "parapet/methods/safe_clip/validation.h"
 #include "parapet/nn/contrastive.h"
 #include "parapet/training/distributed.h"
@@ -121,19 +121,8 @@ std::vector<TrainableParameter> HardenTask::parameters() {
 
 HardenTask::Batch HardenTask::draw(int64_t position) const {
   Batch batch;
-  const int64_t n = train_.size();
   const int64_t first = (position * world_size_ + rank_) * options_.batch;
-  int64_t epoch = -1;
-  std::vector<int64_t> order;
-  for (int64_t k = first; k < first + options_.batch; ++k) {
-    if (k / n != epoch) {
-      epoch = k / n;
-      order.resize(static_cast<size_t>(n));
-      std::iota(order.begin(), order.end(), int64_t{0});
-      Random::named(seed_, "harden.epoch." + std::to_string(epoch)).shuffle(order);
-    }
-    batch.rows.push_back(order[k % n]);
-  }
+  batch.rows = epoch_rows(train_.size(), first, options_.batch, seed_, "harden");
   if (options_.towers != "image") batch.ids = train_.ids(batch.rows);
   if (options_.towers != "text") batch.pixels = train_.pixels(batch.rows);
   if (shield_) mix_for_shield(batch, first);

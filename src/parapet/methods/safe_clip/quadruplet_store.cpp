@@ -2,18 +2,10 @@
 
 #include <ATen/ATen.h>
 
-#include "parapet/core/error.h"
-#include "parapet/core/files.h"
-#include "parapet/core/threads.h"
 #include "parapet/engine/text_batches.h"
-#include "parapet/formats/safetensors.h"
-#include "parapet/nn/checkpoint.h"
 
 namespace parapet {
 namespace {
-
-namespace fs = std::filesystem;
-constexpr const char* kNames[] = {"safe_text", "unsafe_text", "safe_image", "unsafe_image"};
 
 std::vector<std::string> column(const std::vector<Quadruplet>& items,
                                 std::string Quadruplet::*field) {
@@ -21,24 +13,6 @@ std::vector<std::string> column(const std::vector<Quadruplet>& items,
   values.reserve(items.size());
   for (const auto& item : items) values.push_back(item.*field);
   return values;
-}
-
-// Content of all texts and images, in order.
-std::string data_key(const QuadrupletStore& store) {
-  const auto& items = store.items();
-  std::vector<std::string> hashes(items.size());
-  parallel_items(store.size(), 0, [&](int64_t i) {
-    const Quadruplet& item = items[i];
-    Sha256 hash;
-    for (const auto* text : {&item.safe_text, &item.unsafe_text})
-      hash.update(std::to_string(text->size())).update(":").update(*text);
-    for (const auto* image : {&item.safe_image, &item.unsafe_image})
-      hash.update(sha256_hex(read_location(*image, int64_t{64} << 20)));
-    hashes[i] = hash.hex();
-  });
-  Sha256 all;
-  for (const auto& hash : hashes) all.update(hash);
-  return all.hex();
 }
 
 }  // namespace
@@ -100,59 +74,6 @@ std::vector<std::string> QuadrupletStore::unsafe_texts() const {
 }
 std::vector<std::string> QuadrupletStore::safe_images() const {
   return column(items_, &Quadruplet::safe_image);
-}
-std::vector<std::string> QuadrupletStore::unsafe_images() const {
-  return column(items_, &Quadruplet::unsafe_image);
-}
-
-QuadrupletEmbeddings reference_embeddings(const QuadrupletStore& store, Encoder& original,
-                                          const std::string& model_key, const fs::path& cache,
-                                          const Context& context) {
-  fs::path file;
-  if (!cache.empty()) {
-    const std::string key = Sha256().update(model_key).update(data_key(store)).hex();
-    file = cache / ("reference-" + key.substr(0, 32) + ".safetensors");
-  }
-  QuadrupletEmbeddings out;
-  at::Tensor* parts[] = {&out.safe_text, &out.unsafe_text, &out.safe_image, &out.unsafe_image};
-  if (!file.empty() && fs::exists(file)) {
-    const TensorArchive archive = TensorArchive::open(file);
-    for (int i = 0; i < 4; ++i) {
-      const TensorView* view = archive.find(kNames[i]);
-      if (view == nullptr || view->shape != std::vector<int64_t>{store.size(), original.dim()})
-        throw DataError(file.string(), std::string("tensor '") + kNames[i] + "' does not fit",
-                        "Delete the file; it is computed again.");
-      *parts[i] = nn::to_tensor(*view);
-    }
-    context.info("reference embeddings: " + file.string());
-    return out;
-  }
-  context.info("reference embeddings of " + std::to_string(store.size()) + " quadruplets");
-  out.safe_text = original.encode_texts(store.safe_texts(), context);
-  out.unsafe_text = original.encode_texts(store.unsafe_texts(), context);
-  out.safe_image = original.encode_images(store.safe_images(), context);
-  out.unsafe_image = original.encode_images(store.unsafe_images(), context);
-  if (!file.empty()) {
-    fs::create_directories(cache);
-    nn::NamedTensors tensors;
-    for (int i = 0; i < 4; ++i) tensors.emplace_back(kNames[i], *parts[i]);
-    nn::save_tensors(file, tensors);
-  }
-  return out;
-}
-
-std::string model_content_key(const fs::path& folder) {
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const auto extension = entry.path().extension();
-    if (entry.is_regular_file() &&
-        (extension == ".json" || extension == ".safetensors" || extension == ".txt"))
-      files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
-  Sha256 hash;
-  for (const auto& file : files) hash.update(file.filename().string()).update(sha256_file(file));
-  return hash.hex();
 }
 
 }  // namespace parapet

@@ -1,18 +1,15 @@
 // Quadruplets ready for a CLIP model: token ids once, pixels decoded on demand and kept while they
-// fit a budget, the original model's embeddings cached on disk.
+// fit a budget.
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
-#include "parapet/core/context.h"
 #include "parapet/data/dataset.h"
 #include "parapet/engine/torch_encoder.h"
-#include "parapet/methods/safe_clip/objective.h"
 
 namespace parapet {
 
@@ -33,7 +30,6 @@ class QuadrupletStore {
   std::vector<std::string> safe_texts() const;
   std::vector<std::string> unsafe_texts() const;
   std::vector<std::string> safe_images() const;
-  std::vector<std::string> unsafe_images() const;
 
  private:
   const Image& cached(int64_t slot, const std::string& location, Image& scratch) const;
@@ -46,16 +42,5 @@ class QuadrupletStore {
   mutable std::vector<std::unique_ptr<Image>> cache_;  // safe images, then unsafe ones
   mutable int64_t cached_bytes_ = 0;
 };
-
-// The original model's embeddings of every item, unit rows float32 on the CPU. Read from `cache`
-// when a file for the same model and data (by content hash) is there, else computed and written.
-// `model_key` identifies weights, tokenizer and preprocessing. Empty `cache` = no file.
-QuadrupletEmbeddings reference_embeddings(const QuadrupletStore& store, Encoder& original,
-                                          const std::string& model_key,
-                                          const std::filesystem::path& cache,
-                                          const Context& context);
-
-// SHA-256 over config, tokenizer, preprocessing and weights of a folder.
-std::string model_content_key(const std::filesystem::path& folder);
 
 }  // namespace parapet

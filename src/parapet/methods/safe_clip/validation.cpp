@@ -13,17 +13,6 @@ QuadrupletEmbeddings slice(const QuadrupletEmbeddings& all, int64_t begin, int64
           all.safe_image.slice(0, begin, end), all.unsafe_image.slice(0, begin, end)};
 }
 
-// Share of rows whose nearest gallery row is their own, in blocks.
-double recall_at_1(const at::Tensor& queries, const at::Tensor& gallery) {
-  constexpr int64_t kBlock = 512;
-  int64_t hits = 0;
-  for (int64_t begin = 0; begin < queries.size(0); begin += kBlock) {
-    const at::Tensor best = at::mm(queries.slice(0, begin, begin + kBlock), gallery.t()).argmax(1);
-    hits += best.eq(at::arange(begin, begin + best.size(0), best.options())).sum().item<int64_t>();
-  }
-  return static_cast<double>(hits) / static_cast<double>(queries.size(0));
-}
-
 }  // namespace
 
 QuadrupletEmbeddings concatenate(const std::vector<QuadrupletEmbeddings>& parts) {
@@ -87,6 +76,7 @@ std::map<std::string, double> validation_metrics(const Objective& objective,
   }
   for (auto& [name, value] : metrics) value /= chunks;
   const auto& [s, u, v, g] = tuned;
+  using nn::recall_at_1;
   metrics["recall"] = recall_at_1(s, v) + recall_at_1(v, s) + recall_at_1(s, g) +
                       recall_at_1(g, s) + recall_at_1(u, v) + recall_at_1(v, u);
   auto cosine = [](const at::Tensor& x, const at::Tensor& y) {
