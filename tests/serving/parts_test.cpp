@@ -90,10 +90,12 @@ TEST(WorkerPool, RefusesWhenFullAndServesAgain) {
   EXPECT_TRUE(pool.submit([&] { ++done; }));
   EXPECT_FALSE(pool.submit([&] { ++done; }));
   EXPECT_EQ(pool.waiting(), 1);
+  EXPECT_GT(pool.stalled_seconds(), 0);
   release.set_value();
   while (done == 0) std::this_thread::yield();
   EXPECT_TRUE(pool.submit([&] { ++done; }));
-  while (done < 2) std::this_thread::yield();
+  while (done < 2 || pool.running() > 0) std::this_thread::yield();
+  EXPECT_EQ(pool.stalled_seconds(), 0);
   pool.stop();
   EXPECT_FALSE(pool.submit([&] { ++done; }));
 }

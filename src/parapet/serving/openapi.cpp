@@ -130,6 +130,8 @@ Json describe(const Operation& operation) {
   responses["200"]["description"] = "Done.";
   for (const int status : operation.errors)
     responses[std::to_string(status)] = reply(error_descriptions().at(status), "Error");
+  if (operation.id == "health")
+    responses["503"] = reply("Requests are under way and none has ended for long.", "Health");
   if (operation.id == "ready")
     responses["503"] = reply("Not ready; problems says why.", "Readiness");
   return result;

@@ -149,7 +149,7 @@ std::string_view openapi_replies() {
     "type": "object", "required": ["reloaded", "policy", "previous"],
     "properties": {"reloaded": {"const": true}, "policy": {"$ref": "#/components/schemas/Policy"}, "previous": {"$ref": "#/components/schemas/Policy"}}
   },
-  "Health": {"type": "object", "required": ["status", "version"], "properties": {"status": {"const": "ok"}, "version": {"type": "string"}}},
+  "Health": {"type": "object", "required": ["status", "version"], "properties": {"status": {"enum": ["ok", "stalled"]}, "version": {"type": "string"}}},
   "Readiness": {"type": "object", "required": ["ready", "problems"], "properties": {"ready": {"type": "boolean"}, "problems": {"type": "array", "items": {"type": "string"}}}}
 })json";
 }

@@ -16,7 +16,8 @@ struct Call {
   std::string id;      // of the request, for logs and x-request-id
   std::string tenant;  // of its API key; empty = none
   GuardService& service;
-  std::vector<Gauge> gauges;  // of the server, for /metrics
+  std::vector<Gauge> gauges = {};  // of the server, for /metrics
+  double stalled_seconds = 0;      // workers busy with nothing done, for /healthz
 };
 
 // Compute: in a worker.

@@ -1,6 +1,7 @@
 // Health, readiness, metrics, policy reload.
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -39,10 +40,13 @@ void add_policy(const GuardService& service, std::vector<Gauge>& gauges) {
 }  // namespace
 
 HttpReply get_health(const Call& call) {
+  // Long past any deadline nothing ends: a model or a disk hangs, and only a restart helps.
+  const double limit = std::max(60.0, 6 * call.service.options().deadline_ms / 1000);
+  const bool stalled = call.stalled_seconds > limit;
   ordered_json body;
-  body["status"] = "ok";
+  body["status"] = stalled ? "stalled" : "ok";
   body["version"] = std::string(version());
-  return json_reply(200, body);
+  return json_reply(stalled ? 503 : 200, body);
 }
 
 HttpReply get_ready(const Call& call) {

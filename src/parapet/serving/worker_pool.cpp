@@ -28,12 +28,13 @@ void WorkerPool::work() {
     if (stopped_) return;
     auto job = std::move(jobs_.front());
     jobs_.pop_front();
-    ++running_;
+    if (running_++ == 0) moved_ = std::chrono::steady_clock::now();
     lock.unlock();
     job();
     job = nullptr;  // what it holds goes outside the lock
     lock.lock();
     --running_;
+    moved_ = std::chrono::steady_clock::now();
   }
 }
 
@@ -52,6 +53,12 @@ void WorkerPool::stop() {
 int64_t WorkerPool::waiting() const {
   const std::lock_guard lock(mutex_);
   return static_cast<int64_t>(jobs_.size());
+}
+
+double WorkerPool::stalled_seconds() const {
+  const std::lock_guard lock(mutex_);
+  if (running_ == 0) return 0;
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - moved_).count();
 }
 
 int64_t WorkerPool::running() const {

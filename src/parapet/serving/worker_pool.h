@@ -1,5 +1,6 @@
 // Threads for compute, behind a queue that refuses rather than grows.
 #pragma once
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -24,6 +25,8 @@ class WorkerPool {
   void stop();
   int64_t waiting() const;
   int64_t running() const;
+  // How long no job ended although some run; 0 when none does.
+  double stalled_seconds() const;
   int64_t threads() const { return static_cast<int64_t>(threads_.size()); }
 
  private:
@@ -34,6 +37,7 @@ class WorkerPool {
   std::condition_variable wake_;
   std::deque<std::function<void()>> jobs_;
   int64_t running_ = 0;
+  std::chrono::steady_clock::time_point moved_;  // when a job began from rest, or last ended
   bool stopped_ = false;
   std::vector<std::thread> threads_;
 };
