@@ -7,7 +7,13 @@ CommandEntry embed_command();  // embed.cpp
 
 CommandEntry export_command();  // export.cpp
 
+CommandEntry quantize_command();  // quantize.cpp
+
 CommandEntry train_clip_command();  // train_clip.cpp
+
+CommandEntry train_guard_command();  // train_guard.cpp
+
+CommandEntry eval_guard_command();  // eval_guard.cpp
 
 CommandEntry tokenize_command();  // tokenize.cpp
 
@@ -28,7 +34,8 @@ std::vector<CommandEntry> all_commands() {
       tokenize_command(),       embed_command(),         world_build_command(),
       data_import_command(),    train_clip_command(),    harden_safe_clip_command(),
       eval_retrieval_command(), eval_zeroshot_command(), report_command(),
-      export_command(),
+      quantize_command(),       export_command(),        train_guard_command(),
+      eval_guard_command(),
   };
 }
 

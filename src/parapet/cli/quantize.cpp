@@ -1,0 +1,234 @@
+// parapet quantize: int8 ranges for a CLIP folder, with a gate.
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "parapet/cli/command.h"
+#include "parapet/core/error.h"
+#include "parapet/core/files.h"
+#include "parapet/core/random.h"
+#include "parapet/core/strings.h"
+#include "parapet/data/dataset.h"
+#include "parapet/engine/calibrate.h"
+#include "parapet/evaluation/report.h"
+#include "parapet/models/clip.h"
+
+namespace parapet::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> lines_of(const fs::path& file) {
+  std::vector<std::string> lines;
+  for (const std::string& line : split(read_file(file), '\n'))
+    if (const auto text = trim(line); !text.empty()) lines.emplace_back(text);
+  return lines;
+}
+
+// Images and captions of a data set directory (captions.jsonl, else quadruplets.jsonl).
+CalibrationSet from_data_set(const fs::path& folder, const std::string& split_name) {
+  CalibrationSet all;
+  if (fs::exists(folder / "captions.jsonl"))
+    for (const auto& sample : load_captions(folder, split_name)) {
+      if (!sample.image.empty()) all.images.push_back(sample.image);
+      if (!sample.text.empty()) all.texts.push_back(sample.text);
+    }
+  if (fs::exists(folder / "quadruplets.jsonl"))
+    for (const auto& sample : load_quadruplets(folder, split_name, {.require_images = false})) {
+      for (const auto* image : {&sample.safe_image, &sample.unsafe_image})
+        if (!image->empty()) all.images.push_back(*image);
+      for (const auto* text : {&sample.safe_text, &sample.unsafe_text}) all.texts.push_back(*text);
+    }
+  if (all.images.empty() && all.texts.empty())
+    throw DataError(folder.string(),
+                    "holds no captions or quadruplets of split '" + split_name + "'",
+                    "Name another with --split; empty = all.");
+  return all;
+}
+
+// Shuffles, leaves out repeats (by content), and cuts into `first` and `second` items, or into
+// halves where there are fewer.
+void share_out(std::vector<std::string> items, bool images, Random random, int64_t first,
+               int64_t second, std::vector<std::string>& one, std::vector<std::string>& two) {
+  random.shuffle(items);
+  std::set<std::string> seen;
+  std::vector<std::string> kept;
+  for (const std::string& item : items) {
+    if (static_cast<int64_t>(kept.size()) >= first + second) break;
+    if (seen.insert(images ? sha256_hex(read_location(item, int64_t{64} << 20)) : item).second)
+      kept.push_back(item);
+  }
+  const auto count = static_cast<int64_t>(kept.size());
+  const auto cut = kept.begin() + (count < first + second ? count / 2 : first);
+  one.assign(kept.begin(), cut);
+  two.assign(cut, kept.end());
+}
+
+class Quantize final : public Command {
+ public:
+  void visit(OptionList& list) override {
+    list.require("model", model_, "Hugging Face CLIP folder");
+    list.add("calibration", data_, "data set folder whose images and captions calibrate");
+    list.add("split", split_, "of the data set; empty = all");
+    list.add("images", images_, "instead of a data set: file with one image path per line");
+    list.add("texts", texts_, "instead of a data set: file with one text per line");
+    list.require("out", out_, "folder to write: the model's files, ranges, report");
+    list.add("samples", samples_, "inputs per tower that calibrate");
+    list.add("held-out", held_out_, "other inputs per tower that the result is checked on");
+    list.add("min-cosine", calibrate_.min_cosine,
+             "gate: least mean cosine to fp32 on the held-out inputs");
+    list.add("target-cosine", calibrate_.target_cosine,
+             "sensitive layers stay in float until this is reached");
+    list.add("max-kept", calibrate_.max_kept, "largest share of layers that may stay in float");
+  }
+
+  void validate(Problems& problems) const override {
+    problems.require(data_.empty() != (images_.empty() && texts_.empty()),
+                     "--calibration, --images, --texts",
+                     "give either a data set folder, or files that list images and texts");
+    for (const auto& [name, value] : {std::pair("--samples", samples_), {"--held-out", held_out_}})
+      problems.require(value >= 8 && value <= 100000, name, "must be in 8..100000");
+    for (const auto& [name, value] : {std::pair("--min-cosine", calibrate_.min_cosine),
+                                      {"--target-cosine", calibrate_.target_cosine},
+                                      {"--max-kept", calibrate_.max_kept}})
+      problems.require(value >= 0 && value <= 1, name, "must be in 0..1");
+  }
+
+  nlohmann::json run(const Session& session) override;
+
+ private:
+  CalibrationSet gather() const;
+  Report make_report(const CalibrationResult& result, const Session& session) const;
+  void copy_model() const;
+
+  std::string model_, data_, split_ = "train", images_, texts_, out_;
+  int64_t samples_ = 128, held_out_ = 128;
+  CalibrateOptions calibrate_;
+};
+
+CalibrationSet Quantize::gather() const {
+  if (!data_.empty()) return from_data_set(data_, split_);
+  CalibrationSet all;
+  if (!images_.empty())
+    for (const auto& line : lines_of(images_))
+      all.images.push_back(
+          resolve_location(fs::exists(line) ? fs::path() : fs::path(images_).parent_path(), line));
+  if (!texts_.empty()) all.texts = lines_of(texts_);
+  return all;
+}
+
+// The folder of a model is copied whole where it counts: weights, configuration, tokenizer, image
+// settings.
+void Quantize::copy_model() const {
+  if (fs::exists(out_) && fs::equivalent(model_, out_)) return;
+  copy_model_assets(model_, out_);
+  const auto options = fs::copy_options::overwrite_existing;
+  for (const auto& entry : fs::directory_iterator(model_)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "config.json" || name.ends_with(".safetensors.index.json") ||
+        (name.ends_with(".safetensors") && name != "quantization.safetensors"))
+      fs::copy_file(entry.path(), fs::path(out_) / name, options);
+  }
+}
+
+Report Quantize::make_report(const CalibrationResult& result, const Session& session) const {
+  Report report;
+  report.kind = "quantization";
+  report.title = "int8 quantization of " + model_;
+  report.run = run_record(run_info(session, {{"model", model_}}));
+  for (const auto& [name, values] :
+       {std::pair("image", &result.image_cosines), {"text", &result.text_cosines}}) {
+    if (values->empty()) continue;
+    const auto count = static_cast<int64_t>(values->size());
+    const at::Tensor row = at::tensor(*values).unsqueeze(0);
+    report.metrics.emplace_back(std::string(name) + ".cosine", bootstrap_means(row)[0]);
+    const double least = *std::min_element(values->begin(), values->end());
+    report.metrics.emplace_back(std::string(name) + ".cosine_min",
+                                Estimate{least, least, least, count});
+  }
+  Table gates{.name = "gates",
+              .title = "Gates",
+              .note = "",
+              .columns = {"gate", "value", "limit", "passed"},
+              .rows = {}};
+  for (const auto& gate : result.gates)
+    gates.rows.push_back({gate.name, Estimate{gate.value, gate.value, gate.value, 1},
+                          Estimate{gate.limit, gate.limit, gate.limit, 1},
+                          std::string(gate.passed ? "yes" : "no")});
+  Table points{.name = "points",
+               .title = "Activations",
+               .note =
+                   "Relative squared error of the layers that read each one, the strength of "
+                   "smoothing and the share of the range that left the smallest.",
+               .columns = {"activation", "error", "smoothing", "range", "kept"},
+               .rows = {}};
+  for (const auto& choice : result.choices)
+    points.rows.push_back({choice.name, format_number(choice.error, 6),
+                           format_number(choice.alpha, 1), format_number(choice.clip, 1),
+                           std::string(choice.kept_float ? "float" : "int8")});
+  report.tables = {gates, points};
+  return report;
+}
+
+nlohmann::json Quantize::run(const Session& session) {
+  const CalibrationSet all = gather();
+  CalibrationSet calibration, held_out;
+  const auto seed = static_cast<uint64_t>(session.common.seed);
+  share_out(all.images, true, Random::named(seed, "quantize.images"), samples_, held_out_,
+            calibration.images, held_out.images);
+  share_out(all.texts, false, Random::named(seed, "quantize.texts"), samples_, held_out_,
+            calibration.texts, held_out.texts);
+  calibrate_.threads = session.common.threads;
+  const CalibrationResult result =
+      calibrate(model_, calibration, held_out, calibrate_, session.context);
+  fs::create_directories(out_);
+  write_report(out_, make_report(result, session));
+  nlohmann::json gates = nlohmann::json::object();
+  std::string failed;
+  for (const auto& gate : result.gates) {
+    gates[gate.name] = {{"value", gate.value}, {"limit", gate.limit}, {"passed", gate.passed}};
+    const std::string line = gate.name + " " + format_number(gate.value, 5) + " (limit " +
+                             format_number(gate.limit, 5) + ")";
+    session.print(line);
+    if (!gate.passed) failed += (failed.empty() ? "" : "; ") + line;
+  }
+  if (!failed.empty()) {
+    fs::remove(fs::path(out_) / "quantization.safetensors");
+    throw CheckFailed("parapet quantize: gate not met: " + failed + ". See " + out_ +
+                      "/report.html; no ranges were written.");
+  }
+  copy_model();
+  result.ranges.save(out_);
+  int64_t kept = 0;
+  for (const auto& choice : result.choices) kept += choice.kept_float ? 1 : 0;
+  session.print(std::to_string(result.choices.size() - static_cast<size_t>(kept)) + " of " +
+                std::to_string(result.choices.size()) + " activations in int8; " + out_);
+  return {
+      {"out", out_},
+      {"gates", gates},
+      {"points", result.choices.size()},
+      {"kept_float", kept},
+      {"calibration", {{"images", calibration.images.size()}, {"texts", calibration.texts.size()}}},
+      {"held_out", {{"images", held_out.images.size()}, {"texts", held_out.texts.size()}}},
+      {"seconds", result.seconds}};
+}
+
+}  // namespace
+
+CommandEntry quantize_command() {
+  return {
+      "quantize", "int8 ranges for a CLIP model, checked against fp32",
+      "Measures ranges on calibration inputs, then compares int8 with fp32 embeddings on inputs "
+      "that calibration never saw. Writes a folder that `parapet embed --backend openvino "
+      "--precision int8` and the guard run: the model's own files, quantization.safetensors, "
+      "report.json and report.html. Exit 4 when the gate fails.\n\nExamples:\n"
+      "  parapet quantize --model M --calibration world/ --out M-int8\n"
+      "  parapet quantize --model M --images list.txt --texts captions.txt --out M-int8",
+      [] { return std::make_unique<Quantize>(); }};
+}
+
+}  // namespace parapet::cli
