@@ -1,0 +1,134 @@
+#include "parapet/guard/guard.h"
+
+#include <atomic>
+#include <mutex>
+#include <random>
+
+#include "parapet/core/error.h"
+#include "parapet/guard/audit_log.h"
+#include "parapet/guard/pipeline.h"
+
+namespace parapet::guard {
+namespace {
+
+// Unique across restarts; nothing secret about it.
+std::string make_id() {
+  static const uint64_t start = [] {
+    std::random_device device;
+    return static_cast<uint64_t>(device()) << 32 | device();
+  }();
+  static std::atomic<uint64_t> counter{0};
+  char text[64];
+  std::snprintf(text, sizeof text, "grd-%016llx%08llx", static_cast<unsigned long long>(start),
+                static_cast<unsigned long long>(counter.fetch_add(1)));
+  return text;
+}
+
+std::shared_ptr<AuditLog> open_audit(const Policy& policy, const GuardOptions& options) {
+  if (!options.audit || policy.audit.file.empty()) return nullptr;
+  AuditLogOptions log;
+  log.content = policy.audit.content;
+  log.metadata = policy.audit.metadata;
+  log.max_rows = policy.audit.max_rows;
+  return std::make_shared<AuditLog>(policy.audit.file, log);
+}
+
+}  // namespace
+
+struct Guard::Impl {
+  // What a request takes hold of, whole.
+  struct State {
+    std::shared_ptr<const Pipeline> pipeline;
+    std::shared_ptr<AuditLog> audit;
+  };
+  GuardOptions options;
+  Context context;
+  ModelStore models;
+  std::mutex reloading;
+  mutable std::mutex mutex;  // of `state`, held for a copy only
+  State state;
+  std::atomic<int64_t> audit_failures{0};
+  std::atomic<bool> audit_broken{false};
+
+  State current() const {
+    const std::lock_guard lock(mutex);
+    return state;
+  }
+  void log(const State& now, const GuardRequest& request, Decision& decision);
+};
+
+Guard::Guard(Policy policy, GuardOptions options, const Context& context)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->options = std::move(options);
+  impl_->context = context;
+  reload(std::move(policy));
+}
+
+Guard::~Guard() = default;
+
+void Guard::reload(Policy policy) {
+  const std::lock_guard reloading(impl_->reloading);
+  const Impl::State before = impl_->current();
+  Impl::State next;
+  const bool same_log = before.pipeline && before.audit &&
+                        before.pipeline->policy().audit.file == policy.audit.file &&
+                        before.pipeline->policy().audit.content == policy.audit.content &&
+                        before.pipeline->policy().audit.metadata == policy.audit.metadata &&
+                        before.pipeline->policy().audit.max_rows == policy.audit.max_rows;
+  next.audit = same_log ? before.audit : open_audit(policy, impl_->options);
+  next.pipeline = std::make_shared<const Pipeline>(std::move(policy), impl_->options, impl_->models,
+                                                   impl_->context);
+  const std::lock_guard lock(impl_->mutex);
+  impl_->state = std::move(next);
+}
+
+void Guard::Impl::log(const State& now, const GuardRequest& request, Decision& decision) {
+  if (!now.audit) return;
+  try {
+    now.audit->append(request, decision);
+    audit_broken = false;
+  } catch (const std::exception& error) {
+    ++audit_failures;
+    if (!audit_broken.exchange(true)) context.log(LogLevel::kError, error.what());
+    const Policy& policy = now.pipeline->policy();
+    ScanFailure failure;
+    failure.level = "audit";
+    failure.reason = "audit_failed";
+    failure.detail = error.what();
+    failure.shadow_action = policy.audit.fail == FailMode::kClosed ? Action::kBlock
+                            : policy.audit.fail == FailMode::kFlag ? Action::kFlag
+                                                                   : Action::kAllow;
+    failure.action = policy.mode == Mode::kShadow ? Action::kAllow : failure.shadow_action;
+    decision.action = std::max(decision.action, failure.action);
+    decision.shadow_action = std::max(decision.shadow_action, failure.shadow_action);
+    if (failure.action == Action::kBlock) {
+      decision.modified.clear();
+      decision.reason += "; blocked: the audit log cannot be written";
+    }
+    decision.not_scanned.push_back(std::move(failure));
+  }
+}
+
+Decision Guard::check(const GuardRequest& request) const {
+  const auto start = Clock::now();
+  const Impl::State now = impl_->current();
+  Decision decision = now.pipeline->check(request);
+  decision.id = request.id.empty() ? make_id() : request.id;
+  const std::chrono::duration<double, std::milli> spent = Clock::now() - start;
+  decision.milliseconds = spent.count();
+  impl_->log(now, request, decision);
+  return decision;
+}
+
+Readiness Guard::readiness() const { return impl_->current().pipeline->readiness(); }
+
+std::shared_ptr<const Policy> Guard::policy() const {
+  const auto pipeline = impl_->current().pipeline;
+  return {pipeline, &pipeline->policy()};
+}
+
+std::vector<ModelVersion> Guard::models() const { return impl_->current().pipeline->models(); }
+
+int64_t Guard::audit_failures() const { return impl_->audit_failures; }
+
+}  // namespace parapet::guard

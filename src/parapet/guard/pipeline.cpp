@@ -1,0 +1,346 @@
+#include "parapet/guard/pipeline.h"
+
+#include <algorithm>
+
+#include "parapet/core/error.h"
+#include "parapet/engine/encoder.h"
+#include "parapet/guard/classifier_signal.h"
+
+namespace parapet::guard {
+namespace {
+
+// Adds a level's time when it ends.
+class Timer {
+ public:
+  Timer(std::vector<LevelTiming>& timings, std::string level)
+      : timings_(timings), level_(std::move(level)) {}
+  ~Timer() {
+    const std::chrono::duration<double, std::milli> spent = Clock::now() - start_;
+    for (LevelTiming& timing : timings_)
+      if (timing.level == level_) {
+        timing.milliseconds += spent.count();
+        return;
+      }
+    timings_.push_back({level_, spent.count()});
+  }
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+ private:
+  std::vector<LevelTiming>& timings_;
+  std::string level_;
+  Clock::time_point start_ = Clock::now();
+};
+
+}  // namespace
+
+void Pipeline::Run::fail(int part, const std::string& level, const std::string& reason,
+                         const std::string& detail, FailMode mode, Modality modality,
+                         const std::vector<std::string>& categories) {
+  ScanFailure failure;
+  failure.part = part;
+  failure.level = level;
+  failure.reason = reason;
+  failure.detail = detail;
+  decider.set_actions(failure, mode, modality, categories);
+  findings.failures.push_back(std::move(failure));
+}
+
+void Pipeline::Run::scanned(int part, const std::string& level) {
+  auto& levels = scanned_by[static_cast<size_t>(part)];
+  if (std::find(levels.begin(), levels.end(), level) == levels.end()) levels.push_back(level);
+}
+
+Pipeline::Pipeline(Policy policy, const GuardOptions& options, ModelStore& models,
+                   const Context& context)
+    : policy_(std::move(policy)),
+      combinations_(parse_combinations(policy_)),
+      fetcher_(policy_.fetch),
+      hashes_(policy_.hash_lists),
+      rules_(policy_.word_lists) {
+  load_signals(options, models, context);
+  load_safe_counterpart(options, models, context);
+}
+
+void Pipeline::load_signals(const GuardOptions& options, ModelStore& models,
+                            const Context& context) {
+  const ClipOptions& clip = policy_.clip;
+  if (clip.enabled) {
+    auto encoder = models.encoder(
+        {clip.model, {}, clip.backend, clip.precision, options.device, options.threads}, context);
+    clip_ = ClipSignal::load(policy_, std::move(encoder), context);
+    levels_.push_back({clip_, "clip", clip.fail});
+  }
+  for (const ClassifierOptions& classifier : policy_.classifiers) {
+    auto signal =
+        std::make_shared<ClassifierSignal>(classifier.name, ImageClassifier::load(classifier.card));
+    for (const std::string& category : signal->categories())
+      if (policy_.taxonomy.find(category) == nullptr)
+        throw UsageError(classifier.card.string() + ": category '" + category +
+                         "' is not in the taxonomy");
+    levels_.push_back({std::move(signal), "classifier", classifier.fail});
+  }
+  for (const auto& signal : options.signals) levels_.push_back({signal, "signal", clip.fail});
+  for (const Level& level : levels_)
+    versions_.push_back({level.signal->name(), level.signal->version()});
+  if (policy_.ocr.enabled) {
+    ocr_ = std::make_unique<Ocr>(policy_.ocr);
+    versions_.push_back({"ocr", "tesseract " + Ocr::version() + " " + policy_.ocr.languages});
+  }
+  // Smaller decoding only where nothing looks at the picture but the encoder and the hashes.
+  if (clip_ && levels_.size() == 1 && !ocr_)
+    scale_for_ = clip_->encoder().batches->encoder().decode_scale();
+}
+
+void Pipeline::load_safe_counterpart(const GuardOptions& options, ModelStore& models,
+                                     const Context& context) {
+  const ModifyOptions& modify = policy_.modify;
+  const auto any = [&](const char* how) { return modify.image == how || modify.text == how; };
+  if (!any("replace") && !any("redirect")) return;
+  const auto& hardened = policy_.clip.hardened;
+  const bool adapter = std::filesystem::exists(hardened / "adapter_config.json");
+  // An adapter cannot be merged into an OpenVINO graph of another precision; torch applies it.
+  auto encoder = models.encoder(
+      {adapter ? policy_.clip.model : hardened, adapter ? hardened : std::filesystem::path(),
+       adapter ? "torch" : policy_.clip.backend, policy_.clip.precision, options.device,
+       options.threads},
+      context);
+  counterpart_ = std::make_unique<SafeCounterpart>(
+      std::move(encoder), any("replace") ? modify.gallery : std::filesystem::path(), context);
+  versions_.push_back({"hardened", counterpart_->version().substr(0, 16)});
+}
+
+Readiness Pipeline::readiness() const {
+  Readiness readiness;
+  for (const Level& level : levels_) {
+    try {
+      level.signal->probe();
+    } catch (const std::exception& error) {
+      readiness.problems.push_back(level.signal->name() + ": " + error.what());
+    }
+  }
+  readiness.ready = readiness.problems.empty();
+  return readiness;
+}
+
+void Pipeline::run_hashes(Run& run) const {
+  if (policy_.hash_lists.empty()) return;
+  const Timer timer(run.timings, "hash");
+  for (const PreparedPart& part : run.prepared.parts) {
+    std::vector<HashHit> found = hashes_.find_exact(part.sha256);
+    if (part.modality == Modality::kImage && hashes_.has_pdq()) {
+      const PdqVariants variants = pdq_variants(*part.image);
+      if (variants.quality >= 50)
+        run.prepared.results[static_cast<size_t>(part.part)].pdq = variants.hashes[0].hex();
+      for (HashHit& hit : hashes_.find_near(variants)) found.push_back(std::move(hit));
+    }
+    run.scanned(part.part, "hash");
+    for (const HashHit& one : found) {
+      const HashListOptions& list = policy_.hash_lists[static_cast<size_t>(one.list)];
+      RuleHit hit;
+      hit.kind = list.kind;
+      hit.rule = list.name;
+      hit.category = list.category;
+      hit.part = part.part;
+      hit.distance = one.distance;
+      hit.detail = one.id;
+      run.decider.set_actions(hit, list.action, list.mode);
+      run.findings.rules.push_back(std::move(hit));
+    }
+  }
+}
+
+void Pipeline::run_rules(Run& run, const std::vector<PreparedPart>& texts) const {
+  if (policy_.word_lists.empty()) return;
+  const Timer timer(run.timings, "rules");
+  for (const PreparedPart& part : texts) {
+    if (part.modality != Modality::kText) continue;
+    std::vector<int32_t> failed;
+    for (const TextHit& one : rules_.scan(part.text, run.request.side, failed)) {
+      const WordListOptions& list = policy_.word_lists[static_cast<size_t>(one.list)];
+      RuleHit hit;
+      hit.kind = list.kind;
+      hit.rule = list.name;
+      hit.category = list.category;
+      hit.part = part.part;
+      hit.from_ocr = part.from_ocr;
+      hit.begin = one.begin;
+      hit.end = one.end;
+      hit.detail = "entry " + std::to_string(one.entry + 1) + ", " + one.view;
+      run.decider.set_actions(hit, list.action, list.mode);
+      run.findings.rules.push_back(std::move(hit));
+    }
+    run.scanned(part.part, "rules");
+    for (const int32_t index : failed) {
+      const WordListOptions& list = policy_.word_lists[static_cast<size_t>(index)];
+      run.fail(part.part, "rules", "rule_limit",
+               "a regex of list '" + list.name + "' ran into its step limit", list.fail,
+               Modality::kText, {list.category});
+    }
+  }
+}
+
+void Pipeline::run_signal(Run& run, const Level& level,
+                          const std::vector<PreparedPart>& parts) const {
+  std::vector<PreparedPart> mine;
+  for (const PreparedPart& part : parts)
+    if (level.signal->scans(part.modality)) mine.push_back(part);
+  if (mine.empty()) return;
+  const Timer timer(run.timings, level.name == "clip" ? "clip" : level.signal->name());
+  const auto categories = level.signal->categories();
+  const auto fail_all = [&](const std::string& reason, const std::string& detail) {
+    for (const PreparedPart& part : mine)
+      run.fail(part.part, level.name, reason, level.signal->name() + ": " + detail, level.fail,
+               part.modality, categories);
+  };
+  if (run.late()) return fail_all("deadline", "not begun in time");
+  SignalOutput output;
+  try {
+    level.signal->score({run.request, mine, run.deadline}, output);
+  } catch (const std::exception& error) {
+    return fail_all("signal_failed", error.what());
+  }
+  for (const int part : output.scanned) run.scanned(part, level.name);
+  for (const ScanFailure& failure : output.failures) {
+    const auto part = std::find_if(mine.begin(), mine.end(), [&](const PreparedPart& one) {
+      return one.part == failure.part;
+    });
+    run.fail(failure.part, level.name, failure.reason, failure.detail, level.fail,
+             part == mine.end() ? Modality::kJoint : part->modality, categories);
+  }
+  for (Score& score : output.scores) {
+    // A score that is not a number is no score: its part was not scanned.
+    if (score.value >= 0 && score.value <= 1)
+      run.findings.scores.push_back(std::move(score));
+    else
+      run.fail(score.part, level.name, "signal_failed",
+               level.signal->name() + " gave a score outside 0..1", level.fail, score.modality,
+               {score.category});
+  }
+}
+
+void Pipeline::run_signals(Run& run, const std::vector<PreparedPart>& parts) const {
+  for (const Level& level : levels_) run_signal(run, level, parts);
+}
+
+void Pipeline::run_ocr(Run& run) const {
+  if (!ocr_) return;
+  std::vector<PreparedPart> texts;
+  {
+    const Timer timer(run.timings, "ocr");
+    for (const PreparedPart& part : run.prepared.parts) {
+      if (part.modality != Modality::kImage) continue;
+      if (run.late()) {
+        run.fail(part.part, "ocr", "deadline", "not begun in time", policy_.ocr.fail,
+                 Modality::kImage);
+        continue;
+      }
+      try {
+        OcrText read = ocr_->read(*part.image);
+        run.scanned(part.part, "ocr");
+        run.prepared.results[static_cast<size_t>(part.part)].ocr_characters =
+            static_cast<int>(read.text.size());
+        if (!read.text.empty()) {
+          PreparedPart text;
+          text.part = part.part;
+          text.text = read.text;
+          text.sha256 = part.sha256;
+          text.from_ocr = true;
+          texts.push_back(std::move(text));
+        }
+        run.ocr.emplace_back(part.part, std::move(read));
+      } catch (const std::exception& error) {
+        run.fail(part.part, "ocr", "signal_failed", error.what(), policy_.ocr.fail,
+                 Modality::kImage);
+      }
+    }
+  }
+  if (texts.empty()) return;
+  run_rules(run, texts);
+  run_signals(run, texts);
+}
+
+// What no level looked at, and for want of what.
+void Pipeline::check_scanned(Run& run) const {
+  for (const PreparedPart& part : run.prepared.parts) {
+    const auto index = static_cast<size_t>(part.part);
+    PartResult& result = run.prepared.results[index];
+    result.scanned_by = run.scanned_by[index];
+    const bool failed = std::any_of(run.findings.failures.begin(), run.findings.failures.end(),
+                                    [&](const ScanFailure& f) { return f.part == part.part; });
+    if (result.scanned_by.empty() && !failed && run.stopped_at.empty())
+      run.fail(part.part, "limits", "no_signal",
+               "the policy looks at no " + std::string(modality_name(part.modality)),
+               policy_.limits.fail, part.modality);
+    result.state = result.scanned_by.empty() ? ScanState::kNotScanned
+                   : failed                  ? ScanState::kPartly
+                                             : ScanState::kScanned;
+  }
+}
+
+void Pipeline::run_levels(Run& run) const {
+  {
+    const Timer timer(run.timings, "limits");
+    run.prepared = prepare_parts(run.request, policy_, fetcher_, scale_for_);
+  }
+  for (const ScanFailure& failure : run.prepared.failures)
+    run.fail(failure.part, failure.level, failure.reason, failure.detail,
+             failure.level == "fetch" ? policy_.fetch.fail : policy_.limits.fail,
+             run.request.parts[static_cast<size_t>(failure.part)].modality());
+  run.scanned_by.resize(run.request.parts.size());
+  const auto blocked_by = [&](const char* level) {
+    if (policy_.limits.stop_on_block && run.decider.blocks(run.findings.rules))
+      run.stopped_at = level;
+    return !run.stopped_at.empty();
+  };
+  run_hashes(run);
+  if (!blocked_by("hash")) {
+    run_rules(run, run.prepared.parts);
+    if (!blocked_by("rules")) {
+      run_signals(run, run.prepared.parts);
+      run_ocr(run);
+    }
+  }
+  check_scanned(run);
+}
+
+Decision Pipeline::check(const GuardRequest& request) const {
+  Run run{request,
+          Decider(policy_, combinations_, policy_.resolve_profile(request.profile, request.tenant),
+                  request.tenant, request.side),
+          request.deadline,
+          {},
+          {},
+          {},
+          {},
+          {},
+          {}};
+  if (!run.deadline && policy_.limits.deadline_ms > 0)
+    run.deadline =
+        Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                           std::chrono::duration<double, std::milli>(policy_.limits.deadline_ms));
+  run_levels(run);
+  run.findings.parts = run.prepared.results;
+  Decision decision = run.decider.decide(std::move(run.findings));
+  decision.stopped_at = run.stopped_at;
+  decision.models = versions_;
+  if (request.modify && decision.action == Action::kModify) {
+    const Timer timer(run.timings, "modify");
+    try {
+      modify(run, decision);
+    } catch (const std::exception& error) {
+      // What cannot be made showable is not shown.
+      decision.modified.clear();
+      decision.action = Action::kBlock;
+      decision.reason += std::string("; blocked: it could not be modified: ") + error.what();
+    }
+  }
+  if (request.explain) {
+    const Timer timer(run.timings, "explain");
+    explain(run, decision);
+  }
+  decision.timings = std::move(run.timings);
+  return decision;
+}
+
+}  // namespace parapet::guard
