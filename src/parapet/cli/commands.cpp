@@ -15,6 +15,10 @@ CommandEntry train_guard_command();  // train_guard.cpp
 
 CommandEntry eval_guard_command();  // eval_guard.cpp
 
+CommandEntry guard_check_command();  // guard_check.cpp
+
+CommandEntry serve_command();  // serve.cpp
+
 CommandEntry tokenize_command();  // tokenize.cpp
 
 CommandEntry world_build_command();  // world.cpp
@@ -35,7 +39,7 @@ std::vector<CommandEntry> all_commands() {
       data_import_command(),    train_clip_command(),    harden_safe_clip_command(),
       eval_retrieval_command(), eval_zeroshot_command(), report_command(),
       quantize_command(),       export_command(),        train_guard_command(),
-      eval_guard_command(),
+      eval_guard_command(),     guard_check_command(),   serve_command(),
   };
 }
 

@@ -89,6 +89,8 @@ struct AuditLog::Impl {
 };
 
 void AuditLog::Impl::open() {
+  std::error_code ignored;  // opening the database names the problem
+  if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), ignored);
   database = std::make_unique<SQLite::Database>(file.string(),
                                                 SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, 2000);
   const int application = database->execAndGet("PRAGMA application_id").getInt();

@@ -11,7 +11,6 @@
 #include "parapet/engine/embedding_head.h"
 #include "parapet/guard/model_store.h"
 #include "parapet/guard/policy.h"
-#include "parapet/guard/prompt_head.h"
 #include "parapet/guard/signal.h"
 #include "parapet/methods/clip_filter/heads.h"
 

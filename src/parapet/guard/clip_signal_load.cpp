@@ -7,6 +7,8 @@
 #include "parapet/core/files.h"
 #include "parapet/core/strings.h"
 #include "parapet/guard/clip_signal.h"
+#include "parapet/methods/clip_filter/few_shot.h"
+#include "parapet/methods/clip_filter/zero_shot.h"
 
 namespace parapet::guard {
 namespace {
@@ -38,6 +40,26 @@ std::vector<Embedding> embed_files(BatchingEncoder& encoder,
                  file.string())
             .embedding);
   return embeddings;
+}
+
+std::vector<float> stacked(const std::vector<Embedding>& rows) {
+  std::vector<float> values;
+  for (const Embedding& row : rows) values.insert(values.end(), row.begin(), row.end());
+  return values;
+}
+
+std::shared_ptr<const FewShotHead> few_shot(const std::vector<Embedding>& harmful,
+                                            const std::vector<Embedding>& benign,
+                                            const std::string& what) {
+  if (harmful.size() < 2 || benign.size() < 2)
+    throw UsageError(what + ": give at least 2 examples of each kind, better 5 to 50");
+  std::vector<float> rows = stacked(harmful);
+  const std::vector<float> others = stacked(benign);
+  rows.insert(rows.end(), others.begin(), others.end());
+  std::vector<uint8_t> labels(harmful.size(), 1);
+  labels.resize(harmful.size() + benign.size(), 0);
+  return std::make_shared<const FewShotHead>(
+      fit_few_shot(rows, labels, static_cast<int64_t>(harmful[0].size())));
 }
 
 std::vector<double> read_cosines(const std::filesystem::path& file) {
@@ -117,20 +139,20 @@ void ClipSignal::load_zeroshot(const ZeroShotOptions& options, const ClipOptions
     const auto& neutral = options.neutral.empty() ? clip.neutral : options.neutral;
     const double temperature =
         options.temperature > 0 ? options.temperature : batches.logit_scale();
-    auto head =
-        std::make_shared<const PromptHead>(embed_texts(batches, options.prompts, what),
-                                           embed_texts(batches, neutral, what), temperature);
+    auto head = std::make_shared<const ZeroShotCategory>(
+        options.category, stacked(embed_texts(batches, options.prompts, what)),
+        stacked(embed_texts(batches, neutral, what)), batches.dim(), temperature);
     if (asks("image")) add("clip.zeroshot", Modality::kImage, head);
     if (asks("text")) add("clip.zeroshot", Modality::kText, head);
   }
   if (!options.images.empty() && !options.benign_images.empty())
     add("clip.fewshot", Modality::kImage,
-        std::make_shared<const FewShotHead>(embed_files(batches, options.images),
-                                            embed_files(batches, options.benign_images)));
+        few_shot(embed_files(batches, options.images), embed_files(batches, options.benign_images),
+                 what));
   if (!options.texts.empty() && !options.benign_texts.empty())
     add("clip.fewshot", Modality::kText,
-        std::make_shared<const FewShotHead>(embed_texts(batches, options.texts, what),
-                                            embed_texts(batches, options.benign_texts, what)));
+        few_shot(embed_texts(batches, options.texts, what),
+                 embed_texts(batches, options.benign_texts, what), what));
 }
 
 void ClipSignal::load_consistency(const Policy& policy) {

@@ -9,7 +9,6 @@
 
 #include "parapet/core/context.h"
 #include "parapet/guard/model_store.h"
-#include "parapet/guard/prompt_head.h"
 #include "parapet/guard/signal.h"
 
 namespace parapet::guard {

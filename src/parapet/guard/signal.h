@@ -13,6 +13,8 @@
 
 namespace parapet::guard {
 
+using Embedding = std::vector<float>;  // L2-normalised
+
 // A part that passed the limits; images are decoded once for all signals.
 struct PreparedPart {
   int part = -1;  // index into the request

@@ -1,0 +1,66 @@
+// PDQ and the hash index. Prints JSON: milliseconds per picture, look-ups per second among COUNT
+// hashes at 31 bits (single and all 8 orientations), and the plain scan beside them.
+//   hash_bench COUNT
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "parapet/core/random.h"
+#include "parapet/formats/image_hash.h"
+#include "parapet/guard/hash_index.h"
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+parapet::Image noise(int64_t width, int64_t height, parapet::Random& random) {
+  parapet::Image image{width / 8, height / 8, {}};
+  for (int64_t i = 0; i < image.width * image.height * 3; ++i)
+    image.rgb.push_back(static_cast<uint8_t>(random.below(256)));
+  return parapet::resize_bicubic(image, width, height);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const size_t count = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1'000'000;
+  parapet::Random random = parapet::Random::named(1, "bench.hashes");
+  nlohmann::json out = {{"hashes", count}};
+  const parapet::Image vga = noise(640, 480, random);
+  auto start = Clock::now();
+  int quality = 0;
+  for (int i = 0; i < 100; ++i) quality += parapet::pdq_variants(vga).quality;
+  out["pdq_vga_ms"] = seconds_since(start) * 10;
+  out["quality"] = quality / 100;
+
+  std::vector<parapet::PdqHash> hashes(count);
+  for (auto& hash : hashes)
+    for (auto& word : hash.words) word = random.next();
+  start = Clock::now();
+  const parapet::guard::HashIndex index(hashes);
+  out["build_seconds"] = seconds_since(start);
+  int64_t found = 0;
+  int queries = 0;
+  start = Clock::now();
+  while (seconds_since(start) < 1) {
+    parapet::PdqHash query = hashes[random.below(count)];
+    for (int bit = 0; bit < 31; ++bit)
+      query.words[random.below(4)] ^= uint64_t{1} << random.below(64);
+    found += index.nearest(query, 31).index >= 0;
+    ++queries;
+  }
+  out["lookups_per_second"] = queries / seconds_since(start);
+  out["found_share"] = static_cast<double>(found) / queries;
+  start = Clock::now();
+  int best = 256;
+  for (const auto& hash : hashes) best = std::min(best, parapet::pdq_distance(hash, hashes[0]));
+  out["scan_per_second"] = 1 / std::max(1e-9, seconds_since(start));
+  out["best"] = best;
+  std::cout << out << "\n";
+  return 0;
+}

@@ -1,0 +1,225 @@
+// The CLIP signal on a small random CLIP: what it scores must follow from its embeddings.
+#include "parapet/guard/clip_signal.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+
+#include "engine/tiny_clip.h"
+#include "guard/guard_fixture.h"
+#include "parapet/core/error.h"
+#include "parapet/engine/cached_encoder.h"
+#include "parapet/engine/encoder.h"
+#include "parapet/guard/guard.h"
+#include "parapet/guard/text_chunks.h"
+#include "parapet/methods/clip_filter/head_net.h"
+
+namespace parapet::guard {
+namespace {
+
+class ClipGuard : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new parapet::test::TempFolder;
+    parapet::test::write_tiny_clip(*folder_ / "clip");
+    HeadNet net = HeadNet::random(48, 16, 2, 7);
+    GuardHeadsInfo info;
+    info.categories = {"weapon", "fire"};
+    info.dim = 48;
+    info.hidden = 16;
+    info.model_hash = model_content_key(*folder_ / "clip");
+    info.embedding = "original";
+    for (int i = 0; i <= 100; ++i) info.cosine_quantiles.push_back(-1 + 0.02 * i);
+    save_heads(*folder_ / "heads", net, info);
+    std::filesystem::copy(std::filesystem::path(PARAPET_SOURCE_DIR) / "policies/taxonomy.toml",
+                          *folder_ / "taxonomy.toml");
+    const auto pictures = parapet::test::write_pictures(folder_->path(), 6);
+    std::filesystem::create_directories(*folder_ / "gallery");
+    std::ofstream gallery(*folder_ / "gallery/captions.jsonl");
+    for (int i = 0; i < 3; ++i) {
+      const std::string name = "picture" + std::to_string(i) + ".png";
+      std::filesystem::copy(*folder_ / name, *folder_ / "gallery" / name);
+      gallery << R"({"id":"g)" << i << R"(","text":"safe caption )" << i << R"(","image":")" << name
+              << R"(","split":"test"})"
+              << "\n";
+    }
+  }
+  static void TearDownTestSuite() {
+    delete folder_;
+    folder_ = nullptr;
+  }
+  static Policy parse(const std::string& rest) {
+    return Policy::parse("[clip]\nmodel='clip'\nprecision='fp32'\n" + rest, "p.toml",
+                         folder_->path());
+  }
+  static std::string picture(int i) {
+    return read_file(*folder_ / ("picture" + std::to_string(i) + ".png"));
+  }
+  static const Score* find(const Decision& decision, const std::string& signal,
+                           const std::string& category, Modality modality) {
+    for (const Score& score : decision.scores)
+      if (score.signal == signal && score.category == category && score.modality == modality)
+        return &score;
+    return nullptr;
+  }
+  static parapet::test::TempFolder* folder_;
+};
+
+parapet::test::TempFolder* ClipGuard::folder_ = nullptr;
+
+TEST_F(ClipGuard, HeadsScoreImagesTextsAndPairs) {
+  const Guard guard(parse("heads='heads'\n[consistency]\n[category.weapon]\n"), {}, Context{});
+  EXPECT_TRUE(guard.readiness().ready);
+  const Decision decision =
+      guard.check({.parts = {Part::text("a red boat"), Part::image(picture(0))}});
+  EXPECT_TRUE(decision.not_scanned.empty());
+  const GuardHeads heads = GuardHeads::load(*folder_ / "heads");
+  const auto encoder =
+      open_encoder(*folder_ / "clip", {.backend = "openvino", .precision = "fp32"}, Context{});
+  const at::Tensor text = encoder->encode_texts({"a red boat"}, {}).contiguous();
+  const at::Tensor image =
+      encoder->encode_images({(*folder_ / "picture0.png").string()}, {}).contiguous();
+  const GuardScores scores =
+      heads.score({image.data_ptr<float>(), 48}, {text.data_ptr<float>(), 48});
+  const auto expect = [&](Modality modality, const char* category, double value) {
+    const Score* score = find(decision, "clip.heads", category, modality);
+    ASSERT_NE(score, nullptr) << category;
+    EXPECT_NEAR(score->value, value, 2e-3) << category;
+  };
+  expect(Modality::kText, "weapon", scores.text().categories[0]);
+  expect(Modality::kImage, "fire", scores.image().categories[1]);
+  expect(Modality::kImage, "any_harm", scores.image().harm);
+  expect(Modality::kJoint, "weapon", scores.joint().categories[0]);
+  expect(Modality::kJoint, "contradiction", scores.contradiction);
+  const Score* agreement = find(decision, "clip.consistency", "contradiction", Modality::kJoint);
+  ASSERT_NE(agreement, nullptr);
+  EXPECT_NEAR(agreement->value, 1 - (scores.cosine + 1) / 2, 0.02);
+}
+
+TEST_F(ClipGuard, CategoriesFromSentencesAndExamples) {
+  const Guard guard(parse(R"(neutral=["a photo of a tree"]
+[[clip.zeroshot]]
+category="fire"
+prompts=["a red boat near water"]
+[[clip.zeroshot]]
+category="hazard"
+images=["picture1.png","picture2.png"]
+benign_images=["picture3.png","picture4.png"]
+[category.fire]
+flag=0.5
+)"),
+                    {}, Context{});
+  const auto score = [&](const std::string& text) {
+    return find(guard.check({.parts = {Part::text(text)}}), "clip.zeroshot", "fire",
+                Modality::kText)
+        ->value;
+  };
+  EXPECT_GT(score("a red boat near water"), 0.5);
+  EXPECT_LT(score("a photo of a tree"), 0.5);
+  const auto harmful = guard.check({.parts = {Part::image(picture(1))}});
+  const auto benign = guard.check({.parts = {Part::image(picture(3))}});
+  EXPECT_GT(find(harmful, "clip.fewshot", "hazard", Modality::kImage)->value,
+            find(benign, "clip.fewshot", "hazard", Modality::kImage)->value);
+}
+
+TEST_F(ClipGuard, RefusesHeadsOfAnotherModelAndUnknownCategories) {
+  HeadNet net = HeadNet::random(48, 0, 1, 7);
+  GuardHeadsInfo info;
+  info.categories = {"weapon"};
+  info.dim = 48;
+  info.model_hash = "another";
+  save_heads(*folder_ / "other_heads", net, info);
+  EXPECT_THROW(Guard(parse("heads='other_heads'\n"), {}, Context{}), DataError);
+  info.model_hash = model_content_key(*folder_ / "clip");
+  info.categories = {"not_in_the_taxonomy"};
+  save_heads(*folder_ / "odd_heads", net, info);
+  EXPECT_THROW(Guard(parse("heads='odd_heads'\n"), {}, Context{}), UsageError);
+}
+
+// The end of a long text is scored, and a text over the limit says so.
+TEST_F(ClipGuard, LongTextsAreReadToTheirEnd) {
+  const std::string zeroshot = R"(neutral=["a photo of a tree"]
+[[clip.zeroshot]]
+category="fire"
+prompts=["a red boat near water"]
+[category.fire]
+)";
+  std::string text;
+  for (int i = 0; i < 400; ++i) text += "tree ";
+  const Guard guard(parse(zeroshot), {}, Context{});
+  const auto plain = guard.check({.parts = {Part::text(text)}});
+  const auto ending = guard.check({.parts = {Part::text(text + "a red boat near water")}});
+  EXPECT_TRUE(ending.complete);
+  EXPECT_NE(find(plain, "clip.zeroshot", "fire", Modality::kText)->value,
+            find(ending, "clip.zeroshot", "fire", Modality::kText)->value);
+  const Guard small(parse("max_text_chunks=2\n" + zeroshot), {}, Context{});
+  const auto decision = small.check({.parts = {Part::text(text)}});
+  EXPECT_EQ(decision.not_scanned.at(0).reason, "text_too_long");
+  EXPECT_EQ(decision.action, Action::kBlock);
+  EXPECT_EQ(decision.parts[0].state, ScanState::kPartly);
+}
+
+TEST_F(ClipGuard, ChunksCoverTheTextAndFit) {
+  const auto tokenizer = Tokenizer::load(*folder_ / "clip");
+  std::string text = "start ";
+  for (int i = 0; i < 200; ++i) text += "Wörter und 漢字漢字 🔥 " + std::to_string(i) + " ";
+  text += std::string(500, 'x');
+  const auto chunks = text_chunks(text, *tokenizer, 75);
+  size_t covered = 0;
+  for (const TextChunk& chunk : chunks) {
+    EXPECT_LE(chunk.begin, covered);
+    EXPECT_GT(chunk.end, covered);
+    covered = chunk.end;
+    EXPECT_LE(tokenizer->encode(chunk.text, {.add_special_tokens = false}).size(), 75u);
+  }
+  EXPECT_EQ(covered, text.size());
+  EXPECT_EQ(text_chunks("short", *tokenizer, 75).size(), 1u);
+  EXPECT_EQ(text_chunks("", *tokenizer, 75).size(), 1u);
+}
+
+TEST_F(ClipGuard, ReplacesBySafeCounterpartsAndRedirects) {
+  const std::string modify =
+      "hardened='clip'\nheads='heads'\n[category.any_harm]\nflag=0.0\nblock=0.0\naction='modify'\n";
+  {
+    const Guard guard(parse(modify + "[modify]\nimage='replace'\ntext='replace'\n"
+                                     "gallery='gallery'\n"),
+                      {}, Context{});
+    const Decision decision =
+        guard.check({.parts = {Part::image(picture(1)), Part::text("safe caption 2")}});
+    ASSERT_EQ(decision.modified.size(), 2u);
+    EXPECT_EQ(decision.modified[0].detail, "safe counterpart g1");
+    EXPECT_EQ(decode_image(decision.modified[0].content, "png").rgb,
+              decode_image(picture(1), "png").rgb);
+    EXPECT_EQ(decision.modified[1].content, "safe caption 2");
+  }
+  const Guard guard(parse(modify + "[modify]\nimage='redirect'\ntext='redirect'\n"), {}, Context{});
+  const Decision decision = guard.check({.parts = {Part::image(picture(1))}});
+  ASSERT_EQ(decision.modified.size(), 1u);
+  EXPECT_EQ(decision.modified[0].how, "redirect");
+  double norm = 0;
+  for (const float value : decision.modified[0].embedding) norm += value * value;
+  EXPECT_NEAR(norm, 1, 1e-3);
+  EXPECT_TRUE(decision.modified[0].content.empty());
+}
+
+TEST_F(ClipGuard, ExplainsWithPictures) {
+  const Guard guard(parse("heads='heads'\n[category.any_harm]\nflag=0.0\n"), {}, Context{});
+  GuardRequest request{.parts = {Part::image(picture(1)), Part::text("a red boat near water")}};
+  request.explain = true;
+  const Decision decision = guard.check(request);
+  ASSERT_FALSE(decision.explanations.empty());
+  for (const Explanation& explanation : decision.explanations)
+    EXPECT_GT(decode_image(explanation.png, "png").width, 0);
+}
+
+TEST_F(ClipGuard, AReloadKeepsTheModel) {
+  Guard guard(parse("heads='heads'\n[category.weapon]\n"), {}, Context{});
+  const auto before = guard.models();
+  guard.reload(parse("heads='heads'\n[category.weapon]\nflag=0.5\n"));
+  EXPECT_NE(guard.policy()->rule("", "weapon", Modality::kText, Side::kInput)->flag, std::nullopt);
+  EXPECT_TRUE(guard.readiness().ready);
+}
+
+}  // namespace
+}  // namespace parapet::guard

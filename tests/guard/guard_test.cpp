@@ -1,0 +1,323 @@
+#include "parapet/guard/guard.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "guard/guard_fixture.h"
+#include "parapet/core/error.h"
+#include "parapet/core/strings.h"
+
+namespace parapet::guard {
+namespace {
+
+using test::FakeSignal;
+using test::grey_png;
+
+const std::filesystem::path kPolicies = std::filesystem::path(PARAPET_SOURCE_DIR) / "policies";
+
+constexpr const char* kBase = R"(
+[limits]
+fail = "closed"
+[defaults]
+flag = 0.5
+block = 0.9
+[category.weapon]
+review = [0.3, 0.5]
+[category.fire]
+mode = "shadow"
+)";
+
+Policy parse(const std::string& toml) { return Policy::parse(toml, "p.toml", kPolicies); }
+
+struct Made {
+  std::shared_ptr<FakeSignal> signal = std::make_shared<FakeSignal>();
+  std::unique_ptr<Guard> guard;
+};
+
+Made make(const std::string& toml) {
+  Made made;
+  made.signal->text_scores = {{"weapon", 0.7}};
+  made.signal->image_scores = {{"weapon", 0.95}, {"fire", 0.95}};
+  GuardOptions options;
+  options.signals = {made.signal};
+  made.guard = std::make_unique<Guard>(parse(toml), options, Context{});
+  return made;
+}
+
+const CategoryResult& category(const Decision& decision, const std::string& name) {
+  for (const auto& one : decision.categories)
+    if (one.category == name) return one;
+  throw std::runtime_error("no category " + name);
+}
+
+TEST(Guard, AllowsFlagsAndBlocksByThreshold) {
+  const Made made = make(kBase);
+  Decision decision = made.guard->check({.parts = {Part::text("a nice day")}});
+  EXPECT_EQ(decision.action, Action::kAllow);
+  EXPECT_TRUE(decision.clean());
+  decision = made.guard->check({.parts = {Part::text("harm", "a"), Part::image(grey_png(10))}});
+  EXPECT_EQ(decision.action, Action::kFlag);
+  EXPECT_EQ(category(decision, "weapon").decided_by, Modality::kText);
+  EXPECT_EQ(category(decision, "weapon").flag_at, 0.5);
+  EXPECT_EQ(category(decision, "weapon").parent, "illicit");
+  EXPECT_EQ(decision.parts[0].action, Action::kFlag);
+  EXPECT_EQ(decision.parts[1].action, Action::kAllow);
+  decision = made.guard->check({.parts = {Part::image(grey_png(200))}});
+  EXPECT_EQ(decision.action, Action::kBlock);
+  EXPECT_EQ(category(decision, "weapon").severity, 6);
+  EXPECT_NE(decision.reason.find("weapon 0.950 in the image (block at 0.900)"), std::string::npos)
+      << decision.reason;
+}
+
+TEST(Guard, ShadowRulesAreReportedAndNotEnforced) {
+  const Made made =
+      make("[defaults]\nflag=0.5\nblock=0.9\nmode='shadow'\n[category.weapon]\n[category.fire]\n");
+  const Decision decision = made.guard->check({.parts = {Part::image(grey_png(200))}});
+  EXPECT_EQ(decision.action, Action::kAllow);
+  EXPECT_EQ(decision.shadow_action, Action::kBlock);
+  EXPECT_FALSE(decision.clean());
+}
+
+TEST(Guard, TheUndecidedBandGoesToReview) {
+  Made made = make(kBase);
+  made.signal->text_scores = {{"weapon", 0.4}};
+  const Decision decision = made.guard->check({.parts = {Part::text("harm")}});
+  EXPECT_EQ(decision.action, Action::kAllow);
+  EXPECT_TRUE(decision.review);
+  EXPECT_FALSE(decision.clean());
+}
+
+// Each way an image can stay unscanned; none of them may be clean, and the fail mode decides.
+TEST(Guard, NeverCleanByOmission) {
+  for (const char* fail : {"open", "flag", "closed"}) {
+    const Made made = make(
+        "[limits]\nmax_image_bytes=5000\nmax_image_pixels=2000\nmax_parts=3\n"
+        "fail='" +
+        std::string(fail) + "'\n[fetch]\nfail='" + fail + "'\n[category.weapon]\n");
+    const Action expected = fail == std::string("open")   ? Action::kAllow
+                            : fail == std::string("flag") ? Action::kFlag
+                                                          : Action::kBlock;
+    const std::string png = grey_png(10);
+    const std::vector<std::pair<Part, std::string>> cases = {
+        {Part::image(""), "empty"},
+        {Part::image("not an image"), "bad_image"},
+        {Part::image(png.substr(0, png.size() / 2)), "bad_image"},
+        {Part::image(png + std::string(6000, 'x')), "too_large"},
+        {Part::image(encode_png(test::grey_image(10, 100, 100))), "too_large"},
+        {Part::url("data:image/png;base64,!!!!"), "bad_data_uri"},
+        {Part::url("data:image/png,abc"), "bad_data_uri"},
+        {Part::url("https://example.org/a.png"), "host_not_allowed"},
+    };
+    for (const auto& [part, reason] : cases) {
+      const Decision decision = made.guard->check({.parts = {Part::text("hello"), part}});
+      ASSERT_EQ(decision.not_scanned.size(), 1u) << reason;
+      EXPECT_EQ(decision.not_scanned[0].reason, reason);
+      EXPECT_EQ(decision.not_scanned[0].part, 1);
+      EXPECT_EQ(decision.parts[1].state, ScanState::kNotScanned);
+      EXPECT_EQ(decision.parts[0].state, ScanState::kScanned);
+      EXPECT_EQ(decision.action, expected) << reason;
+      EXPECT_FALSE(decision.complete);
+      EXPECT_FALSE(decision.clean());
+    }
+    GuardRequest many;
+    for (int i = 0; i < 5; ++i) many.parts.push_back(Part::image(png));
+    const Decision decision = made.guard->check(many);
+    EXPECT_EQ(decision.not_scanned.size(), 2u);
+    EXPECT_EQ(decision.not_scanned[0].reason, "too_many_parts");
+    EXPECT_EQ(decision.action, expected);
+  }
+}
+
+TEST(Guard, AFailingSignalIsNotScanned) {
+  Made made = make(kBase);
+  made.signal->thrown = "out of memory";
+  Decision decision = made.guard->check({.parts = {Part::text("hello")}});
+  EXPECT_EQ(decision.action, Action::kBlock);
+  EXPECT_EQ(decision.not_scanned[0].reason, "signal_failed");
+  EXPECT_EQ(decision.parts[0].state, ScanState::kNotScanned);
+  made.signal->thrown.clear();
+  made.signal->failure = "overloaded";
+  decision = made.guard->check({.parts = {Part::text("hello")}});
+  EXPECT_EQ(decision.not_scanned[0].reason, "overloaded");
+  made.signal->failure.clear();
+  made.signal->text_scores = {{"weapon", std::nan("")}};
+  decision = made.guard->check({.parts = {Part::text("harm")}});
+  EXPECT_FALSE(decision.clean());
+  EXPECT_FALSE(decision.complete);
+}
+
+TEST(Guard, ACategoryMayFailClosedWhereItsLevelFailsOpen) {
+  const std::string open = "[clip]\nenabled=false\nfail='open'\n[category.weapon]\n";
+  for (const auto& [toml, expected] :
+       {std::pair{open, Action::kAllow}, std::pair{open + "fail='closed'\n", Action::kBlock},
+        std::pair{open + "[category.weapon.image]\nfail='closed'\n", Action::kAllow},
+        std::pair{open + "fail='closed'\nmode='shadow'\n", Action::kAllow}}) {
+    Made made = make(toml);
+    made.signal->thrown = "down";
+    const Decision decision = made.guard->check({.parts = {Part::text("hello")}});
+    EXPECT_EQ(decision.action, expected) << toml;
+    EXPECT_FALSE(decision.clean());
+  }
+}
+
+TEST(Guard, WhatThePolicyDoesNotLookAtIsNotScanned) {
+  Made made = make(kBase);
+  made.signal->looks_at_images = false;
+  const Decision decision = made.guard->check({.parts = {Part::image(grey_png(10))}});
+  EXPECT_EQ(decision.not_scanned[0].reason, "no_signal");
+  EXPECT_EQ(decision.action, Action::kBlock);
+}
+
+TEST(Guard, DeadlinesAreFailuresToo) {
+  const Made made = make(kBase);
+  GuardRequest request{.parts = {Part::text("hello")}};
+  request.deadline = Clock::now() - std::chrono::seconds(1);
+  const Decision decision = made.guard->check(request);
+  EXPECT_EQ(decision.not_scanned[0].reason, "deadline");
+  EXPECT_EQ(made.signal->calls, 0);
+}
+
+TEST(Guard, ABlockingRuleSparesTheDearLevels) {
+  const std::string rules =
+      "[rules]\n[[rules.list]]\nname='w'\nentries=['darn']\ncategory='profanity'\naction='block'\n";
+  Made made = make(std::string(kBase) + rules);
+  Decision decision = made.guard->check({.parts = {Part::text("darn harm")}});
+  EXPECT_EQ(decision.action, Action::kBlock);
+  EXPECT_EQ(decision.stopped_at, "rules");
+  EXPECT_EQ(made.signal->calls, 0);
+  made = make("[limits]\nstop_on_block=false\n[category.weapon]\n" + rules);
+  decision = made.guard->check({.parts = {Part::text("darn harm")}});
+  EXPECT_EQ(made.signal->calls, 1);
+  EXPECT_EQ(decision.stopped_at, "");
+}
+
+TEST(Guard, CombinationsJoinWeakSigns) {
+  Made made = make(std::string(kBase) + R"(
+[[combination]]
+name = "both"
+when = "weapon.text >= 0.3 and fire.image >= 0.3 and side == 'output'"
+category = "violence"
+action = "block"
+)");
+  made.signal->text_scores = {{"weapon", 0.35}};
+  made.signal->image_scores = {{"fire", 0.35}};
+  GuardRequest request{.parts = {Part::text("harm"), Part::image(grey_png(200))}};
+  EXPECT_EQ(made.guard->check(request).action, Action::kAllow);
+  request.side = Side::kOutput;
+  const Decision decision = made.guard->check(request);
+  EXPECT_EQ(decision.action, Action::kBlock);
+  EXPECT_EQ(decision.rules[0].rule, "both");
+}
+
+TEST(Guard, MasksTheSpansAndBlursThePicture) {
+  Made made = make(R"(
+[category.weapon]
+flag = 0.5
+block = 0.9
+action = "modify"
+[rules]
+[[rules.list]]
+name = "w"
+entries = ["darn"]
+category = "profanity"
+action = "modify"
+[modify]
+mask = "#"
+image = "pixelate"
+)");
+  const Decision decision =
+      made.guard->check({.parts = {Part::text("oh d a r n it"), Part::image(grey_png(200))}});
+  EXPECT_EQ(decision.action, Action::kModify);
+  ASSERT_EQ(decision.modified.size(), 2u);
+  EXPECT_EQ(decision.modified[0].content, "oh # # # # it");
+  EXPECT_EQ(decision.modified[1].how, "pixelate");
+  EXPECT_EQ(decode_image(decision.modified[1].content, "png").width, 40);
+  GuardRequest without{.parts = {Part::text("darn")}};
+  without.modify = false;
+  EXPECT_TRUE(made.guard->check(without).modified.empty());
+}
+
+TEST(Guard, ProfilesAndTenants) {
+  Made made = make(std::string(kBase) +
+                   "[profile.news]\n[profile.news.category.weapon]\nflag='never'\nblock='never'\n"
+                   "[tenants]\nacme='news'\n");
+  GuardRequest request{.parts = {Part::image(grey_png(200))}};
+  EXPECT_EQ(made.guard->check(request).action, Action::kBlock);
+  request.tenant = "acme";
+  EXPECT_EQ(made.guard->check(request).action, Action::kAllow);
+  EXPECT_EQ(made.guard->check(request).profile, "news");
+  request.profile = "nope";
+  EXPECT_THROW(made.guard->check(request), UsageError);
+}
+
+TEST(Guard, ReloadIsWholeAndARefusedPolicyLeavesTheOldOne) {
+  Made made = make(kBase);
+  const std::string strict = "[category.weapon]\nflag=0.005\nblock=0.005\n";
+  EXPECT_THROW(parse(strict + "flg=1\n"), UsageError);
+  const Policy broken = parse(
+      "[rules]\n[[rules.list]]\nname='w'\nkind='regex'\nfiles=['taxonomy.toml']\n"
+      "category='hate'\n");
+  EXPECT_THROW(made.guard->reload(broken), UsageError);
+  const std::string before = made.guard->policy()->hash;
+  EXPECT_EQ(made.guard->check({.parts = {Part::text("x")}}).policy_hash, before);
+  // Requests in flight see one policy or the other, whole.
+  std::atomic<bool> stop{false};
+  std::atomic<int> wrong{0}, seen{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t)
+    threads.emplace_back([&] {
+      while (!stop) {
+        const Decision decision = made.guard->check({.parts = {Part::text("x")}});
+        const bool old = decision.policy_hash == before;
+        wrong += (decision.action == Action::kAllow) != old;
+        ++seen;
+      }
+    });
+  for (int i = 0; i < 20; ++i) made.guard->reload(parse(i % 2 == 0 ? strict : kBase));
+  stop = true;
+  for (auto& thread : threads) thread.join();
+  EXPECT_GT(seen, 0);
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST(Guard, ReadinessAsksTheSignals) {
+  Made made = make(kBase);
+  EXPECT_TRUE(made.guard->readiness().ready);
+  made.signal->ready = false;
+  const Readiness readiness = made.guard->readiness();
+  EXPECT_FALSE(readiness.ready);
+  EXPECT_EQ(readiness.problems, std::vector<std::string>{"fake: not loaded"});
+}
+
+TEST(Guard, TheDecisionsJsonExplainsItself) {
+  const Made made = make(kBase);
+  const auto json = to_json(made.guard->check(
+      {.id = "r1", .parts = {Part::text("harm", "prompt"), Part::image("junk", "photo")}}));
+  EXPECT_EQ(json["id"], "r1");
+  EXPECT_EQ(json["action"], "block");
+  EXPECT_EQ(json["clean"], false);
+  EXPECT_EQ(json["not_scanned"][0]["label"], "photo");
+  EXPECT_EQ(json["parts"][1]["state"], "not_scanned");
+  EXPECT_EQ(json["categories"][0]["scores"]["text"], 0.7);
+  EXPECT_EQ(json["policy"]["hash"].get<std::string>().size(), 16u);
+  EXPECT_EQ(json["timings"][0]["level"], "limits");
+}
+
+TEST(Guard, TheShippedPoliciesLoad) {
+  for (const char* name : {"strict.toml", "balanced.toml", "shadow.toml"}) {
+    GuardOptions options;
+    options.audit = false;
+    const Guard guard(Policy::load(kPolicies / name), options, Context{});
+    const Decision decision = guard.check(
+        {.parts = {Part::text("my card is 4111 1111 1111 1111")}, .side = Side::kOutput});
+    ASSERT_EQ(decision.rules.size(), 1u) << name;
+    EXPECT_EQ(decision.shadow_action,
+              name == std::string("strict.toml") ? Action::kBlock : Action::kModify);
+    EXPECT_EQ(decision.action == Action::kAllow, name == std::string("shadow.toml"));
+  }
+}
+
+}  // namespace
+}  // namespace parapet::guard

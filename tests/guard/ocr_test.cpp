@@ -1,0 +1,93 @@
+#include "parapet/guard/ocr.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "guard/guard_fixture.h"
+#include "parapet/core/error.h"
+#include "parapet/data/icon_set.h"
+#include "parapet/guard/guard.h"
+
+namespace parapet::guard {
+namespace {
+
+// Words drawn with the system's fonts, black on white.
+Image drawn(const std::string& first, const std::string& second) {
+  const std::string svg =
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 400 400\">"
+      "<rect width=\"400\" height=\"400\" fill=\"#fff\"/>"
+      "<text x=\"40\" y=\"120\" font-size=\"48\" font-family=\"DejaVu Sans\">" +
+      first + "</text><text x=\"40\" y=\"300\" font-size=\"48\" font-family=\"DejaVu Sans\">" +
+      second + "</text></svg>";
+  const auto rgba = rasterise_svg(svg, 400, "test");
+  Image image{400, 400, {}};
+  for (size_t i = 0; i < rgba.size(); ++i)
+    if (i % 4 != 3) image.rgb.push_back(rgba[i]);
+  return image;
+}
+
+TEST(Ocr, ReadsDrawnWordsWithTheirBoxes) {
+  Ocr ocr({.enabled = true});
+  const OcrText text = ocr.read(drawn("hello there", "darn it"));
+  ASSERT_NE(text.text.find("hello"), std::string::npos) << text.text;
+  const size_t at = text.text.find("darn");
+  ASSERT_NE(at, std::string::npos) << text.text;
+  for (const OcrWord& word : text.words) {
+    if (word.begin != at) continue;
+    EXPECT_NEAR(static_cast<double>(word.left), 42, 12);
+    EXPECT_NEAR(static_cast<double>(word.top), 265, 12);
+    EXPECT_NEAR(static_cast<double>(word.height), 36, 14);
+  }
+  EXPECT_TRUE(ocr.read(test::grey_image(128, 300, 300)).text.empty());
+}
+
+TEST(Ocr, UnknownLanguagesAreNamed) {
+  EXPECT_THROW(Ocr({.enabled = true, .languages = "xxx"}), UsageError);
+}
+
+// Text drawn in a picture meets the same rules as typed text, and only its box is blurred.
+TEST(Ocr, DrawnTextGoesThroughTheTextRules) {
+  const auto folder = std::filesystem::path(PARAPET_SOURCE_DIR) / "policies";
+  const Policy policy = Policy::parse(R"(
+[ocr]
+[rules]
+[[rules.list]]
+name = "w"
+entries = ["darn"]
+category = "profanity"
+action = "modify"
+[modify]
+region = "ocr"
+image = "pixelate"
+)",
+                                      "p.toml", folder);
+  const auto signal = std::make_shared<test::FakeSignal>();
+  const Guard guard(policy, {.signals = {signal}}, Context{});
+  const Image image = drawn("hello", "darn");
+  std::vector<Decision> decisions(4);
+  std::vector<std::thread> threads;
+  for (Decision& decision : decisions)
+    threads.emplace_back(
+        [&] { decision = guard.check({.parts = {Part::image(encode_png(image))}}); });
+  for (auto& thread : threads) thread.join();
+  for (const Decision& decision : decisions) {
+    EXPECT_EQ(decision.action, Action::kModify);
+    ASSERT_EQ(decision.rules.size(), 1u);
+    EXPECT_TRUE(decision.rules[0].from_ocr);
+    ASSERT_EQ(decision.modified.size(), 1u);
+    EXPECT_EQ(decision.modified[0].detail, "1 boxes");
+    const Image after = decode_image(decision.modified[0].content, "png");
+    const auto changed = [&](int64_t top, int64_t bottom) {
+      int64_t count = 0;
+      for (int64_t i = top * 400 * 3; i < bottom * 400 * 3; ++i)
+        count += after.rgb[static_cast<size_t>(i)] != image.rgb[static_cast<size_t>(i)];
+      return count;
+    };
+    EXPECT_EQ(changed(0, 200), 0);
+    EXPECT_GT(changed(250, 320), 1000);
+  }
+}
+
+}  // namespace
+}  // namespace parapet::guard
