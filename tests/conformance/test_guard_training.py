@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from sklearn import metrics
 
 from clip_probe import PARAPET
@@ -62,10 +62,15 @@ def run(*args, code=0):
     return done
 
 
+QUICK = {"--threads": 1, "--embedding-cache": "", "--hidden": 16, "--batch-size": 32,
+         "--epochs": 20, "--lr": 5e-3, "--checkpoint-every": 0}
+
+
 def train(model, data, out, *flags, **kwargs):
-    return run("train", "guard", "--model", model, "--data", data, "--out", out, "--threads", "1",
-               "--embedding-cache", "", "--hidden", "16", "--batch-size", "32", "--epochs", "20",
-               "--lr", "5e-3", "--checkpoint-every", "0", *flags, **kwargs)
+    """Later flags win over the quick ones."""
+    quick = [word for name, value in QUICK.items() if name not in flags for word in (name, value)]
+    return run("train", "guard", "--model", model, "--data", data, "--out", out, *quick, *flags,
+               **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -200,9 +205,9 @@ def test_frozen_model_is_not_written_and_runs_repeat(world, trained, tmp_path):
 
 def test_resume_ends_the_same(world, trained, tmp_path):
     out = tmp_path / "run"
-    train(*world, tmp_path / "whole", "--schedule", "constant", "--max-steps", "40")
-    train(*world, out, "--schedule", "constant", "--max-steps", "25")
-    train(*world, out, "--schedule", "constant", "--max-steps", "40", "--resume")
+    train(*world, tmp_path / "whole", "--schedule", "constant", "--warmup-steps", "4", "--max-steps", "40")
+    train(*world, out, "--schedule", "constant", "--warmup-steps", "4", "--max-steps", "25")
+    train(*world, out, "--schedule", "constant", "--warmup-steps", "4", "--max-steps", "40", "--resume")
     assert (out / "heads/guard_heads.safetensors").read_bytes() == (
         tmp_path / "whole/heads/guard_heads.safetensors").read_bytes()
 
@@ -225,8 +230,11 @@ def test_samples_seen_before_are_refused(world, trained, tmp_path):
 
 
 def test_heads_of_another_model_are_refused(trained, world, tmp_path):
-    torch.manual_seed(9)
-    other = write_model(tmp_path / "other")
+    other = tmp_path / "other"
+    shutil.copytree(world[0], other)
+    weights = load_file(other / "model.safetensors")
+    weights["visual_projection.weight"] += 1e-3
+    save_file(weights, other / "model.safetensors", {"format": "pt"})
     done = run("eval", "guard", "--model", other, "--heads", trained / "heads", "--data", world[1],
                "--out", tmp_path / "out", code=3)
     assert "is not the model these guard heads were trained on" in done.stderr

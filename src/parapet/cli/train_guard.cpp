@@ -59,7 +59,8 @@ CommandEntry train_guard_command() {
   return {
       "train guard", "heads that score harm in images, texts and pairs",
       "Trains small heads on CLIP embeddings from labels.jsonl: harm per category from the image, "
-      "the text and the pair, and whether they contradict. Half of split val, by id, calibrates "
+      "the text and the pair, and whether they contradict. Half of split val, by content, "
+      "calibrates "
       "the scores and chooses thresholds. Mode heads leaves CLIP as it is; mode finetune also "
       "trains the top layers of both towers, set free step by step, while a contrastive term keeps "
       "CLIP's ability, and writes the tuned model.\n\nExamples:\n"

@@ -39,13 +39,14 @@ Splits load_splits(const TrainGuardOptions& options, const fs::path& run, int64_
   };
   Splits splits;
   splits.train = read("train");
-  // By id, so that the halves do not depend on the order of the file.
-  for (auto& sample : read("val"))
-    (stable_hash(sample.id) % 2 == 0 ? splits.val : splits.calibration)
-        .push_back(std::move(sample));
+  // By content: the halves do not depend on the order of the file, and equal samples stay together.
+  auto both = read("val");
+  const auto keys = sample_keys(both);
+  for (size_t i = 0; i < both.size(); ++i)
+    (stable_hash(keys[i]) % 2 == 0 ? splits.val : splits.calibration).push_back(std::move(both[i]));
   if (splits.calibration.empty())
     throw DataError(options.data + "/labels.jsonl", "split 'val' leaves no calibration samples",
-                    "Half of it, by id, calibrates the heads: give it at least 100 samples.");
+                    "Half of it, by content, calibrates the heads: give it at least 100 samples.");
   return splits;
 }
 

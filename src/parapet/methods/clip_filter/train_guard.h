@@ -51,8 +51,8 @@ struct TrainedGuard {
   bool tuned_trunk = false;  // run/model holds the CLIP model that the heads belong to
 };
 
-// Trains in `run`; half of split "val" (by id) validates, the other half is left for calibration.
-// Mode finetune writes run/model. Every rank returns the same heads.
+// Trains in `run`; half of split "val" (by content) validates, the other half is left for
+// calibration. Mode finetune writes run/model. Every rank returns the same heads.
 TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& run,
                          Communicator& communicator, const Context& context);
 
