@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "guard/guard_fixture.h"
 #include "parapet/core/error.h"
 #include "parapet/core/strings.h"
+#include "support/temp_folder.h"
 
 namespace parapet::guard {
 namespace {
@@ -256,10 +258,14 @@ TEST(Guard, ReloadIsWholeAndARefusedPolicyLeavesTheOldOne) {
   Made made = make(kBase);
   const std::string strict = "[category.weapon]\nflag=0.005\nblock=0.005\n";
   EXPECT_THROW(parse(strict + "flg=1\n"), UsageError);
-  const Policy broken = parse(
-      "[rules]\n[[rules.list]]\nname='w'\nkind='regex'\nfiles=['taxonomy.toml']\n"
-      "category='hate'\n");
-  EXPECT_THROW(made.guard->reload(broken), UsageError);
+  // A list that cannot be read when the policy is put in force.
+  const parapet::test::TempFolder folder;
+  std::filesystem::copy(kPolicies / "taxonomy.toml", folder / "taxonomy.toml");
+  std::ofstream(folder / "list.txt") << "not a hash\n";
+  const Policy broken = Policy::parse(
+      "[[hash.list]]\nname='h'\nkind='sha256'\nfile='list.txt'\ncategory='known_content'\n",
+      "p.toml", folder.path());
+  EXPECT_THROW(made.guard->reload(broken), DataError);
   const std::string before = made.guard->policy()->hash;
   EXPECT_EQ(made.guard->check({.parts = {Part::text("x")}}).policy_hash, before);
   // Requests in flight see one policy or the other, whole.

@@ -36,8 +36,8 @@ TEST(Ocr, ReadsDrawnWordsWithTheirBoxes) {
   for (const OcrWord& word : text.words) {
     if (word.begin != at) continue;
     EXPECT_NEAR(static_cast<double>(word.left), 42, 12);
-    EXPECT_NEAR(static_cast<double>(word.top), 265, 12);
-    EXPECT_NEAR(static_cast<double>(word.height), 36, 14);
+    EXPECT_NEAR(static_cast<double>(word.top), 262, 20);
+    EXPECT_NEAR(static_cast<double>(word.height), 42, 22);
   }
   EXPECT_TRUE(ocr.read(test::grey_image(128, 300, 300)).text.empty());
 }

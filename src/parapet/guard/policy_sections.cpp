@@ -5,6 +5,7 @@
 #include "parapet/guard/expression.h"
 #include "parapet/guard/pattern.h"
 #include "parapet/guard/policy_reader.h"
+#include "parapet/guard/rules.h"
 
 namespace parapet::guard {
 namespace {
@@ -17,6 +18,26 @@ bool is_host_rule(std::string_view host) {
   if (host.starts_with("*.")) host.remove_prefix(2);
   return !host.empty() && host.size() < 254 &&
          host.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789.-") == std::string::npos;
+}
+
+// Every regex of a list, in the policy and in its files.
+void check_patterns(TomlTable& table, const WordListOptions& list) {
+  const auto check = [&](std::string_view key, const std::string& where,
+                         const std::vector<std::string>& entries) {
+    for (const std::string& entry : entries) {
+      const std::string problem = Pattern::problem(entry);
+      if (!problem.empty())
+        table.mistake(key, "has a bad regex" + where + " '" + entry + "': " + problem);
+    }
+  };
+  check("entries", "", list.entries);
+  for (const auto& file : list.files) {
+    try {
+      check("files", " in " + file.string(), read_word_file(file));
+    } catch (const DataError& error) {
+      table.mistake("files", error.what());
+    }
+  }
 }
 
 }  // namespace
@@ -103,12 +124,7 @@ void PolicyReader::read_word_list(TomlTable& table) {
       table.mistake("sides", "has '" + side + "'; there are input and output");
   if (list.entries.empty() && list.files.empty())
     table.mistake("entries", "or 'files' must name something to look for");
-  if (list.kind == "regex") {
-    for (const std::string& entry : list.entries) {
-      const std::string problem = Pattern::problem(entry);
-      if (!problem.empty()) table.mistake("entries", "has a bad regex '" + entry + "': " + problem);
-    }
-  }
+  if (list.kind == "regex") check_patterns(table, list);
   table.finish();
   policy_.word_lists.push_back(std::move(list));
 }
