@@ -64,7 +64,7 @@ TEST(Metrics, CountsDecisionsAndEscapesLabels) {
   category.decided_by = guard::Modality::kImage;
   decision.categories.push_back(category);
   guard::ScanFailure failure;
-  failure.reason = "damaged_image";
+  failure.reason = "bad_image";
   decision.not_scanned.push_back(failure);
   decision.timings.push_back({"hash", 2.5});
   metrics.decision("/v1/guard", decision);
@@ -72,7 +72,7 @@ TEST(Metrics, CountsDecisionsAndEscapesLabels) {
   const std::string text =
       metrics.text({{"g", "h", "gauge", metric_labels({{"x", "a\"\\\nb"}}), 2}});
   EXPECT_THAT(text, HasSubstr("parapet_flagged_total{category=\"weapon\",modality=\"image\"} 1\n"));
-  EXPECT_THAT(text, HasSubstr("parapet_scan_failures_total{reason=\"damaged_image\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("parapet_scan_failures_total{reason=\"bad_image\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("parapet_stage_seconds_bucket{stage=\"hash\",le=\"0.003\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("g{x=\"a\\\"\\\\\\nb\"} 2\n"));
 }

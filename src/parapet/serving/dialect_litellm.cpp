@@ -23,7 +23,8 @@ void read_tool_calls(Fields& fields, const DialectLimits& limits, guard::GuardRe
     const std::string path = fields.path("tool_calls", i);
     if (!(*calls)[i].is_object()) fail_type(path, "an object", (*calls)[i]);
     const auto function = (*calls)[i].find("function");
-    if (function == (*calls)[i].end() || !function->is_object()) continue;
+    if (function == (*calls)[i].end() || function->is_null()) continue;
+    if (!function->is_object()) fail_type(path + ".function", "an object", *function);
     const auto arguments = function->find("arguments");
     if (arguments == function->end() || arguments->is_null()) continue;
     const std::string label = path + ".function.arguments";

@@ -63,7 +63,7 @@ std::string_view openapi_requests() {
       "images": {"type": ["array", "null"], "items": {"type": "string"}, "description": "Data URIs, base64 or URLs."},
       "tools": {"description": "Accepted; definitions of tools are not scanned."},
       "tool_calls": {"type": ["array", "null"], "description": "Their arguments are scanned as texts.",
-        "items": {"type": "object", "properties": {"function": {"type": "object", "properties": {"arguments": {"type": ["string", "null"]}}}}}},
+        "items": {"type": "object", "properties": {"function": {"type": ["object", "null"], "properties": {"arguments": {"type": ["string", "null"]}}}}}},
       "structured_messages": {"description": "Accepted; the same contents as texts and images."},
       "request_data": {"type": ["object", "null"], "description": "Who called: user_api_key_* strings are kept as metadata."},
       "request_headers": {"description": "Accepted."},
