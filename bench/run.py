@@ -43,6 +43,7 @@ def benchmarks():
         "openvino-b32": [python, PEERS / "openvino_peer.py", program("encoder_bench"), parapet, "B/32"],
         "openvino-l14": [python, PEERS / "openvino_peer.py", program("encoder_bench"), parapet, "L/14",
                          "3", "1,8"],
+        "serve": [python, PEERS / "serve_peer.py", parapet, program("serve_bench")],
         "safe-clip-training": [python, PEERS / "safe_clip_peer.py", parapet],
     }
 

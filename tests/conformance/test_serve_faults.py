@@ -229,7 +229,8 @@ def test_model_replaced_while_serving(tmp_path):
     with Server(write_policy(tmp_path, CLIP.format(model=model))) as server:
         before = server.guard(image(png())).json()
         weights = model / "model.safetensors"
-        weights.write_bytes(b"not a model")  # in place: the worst kind of replacement
+        (tmp_path / "new").write_bytes(b"not a model")
+        (tmp_path / "new").rename(weights)  # as everything that writes models should do
         decision = server.guard(image(png(50, 50, (1, 2, 3)))).json()
         assert decision["complete"] and decision["models"] == before["models"]
         refused = server.request("POST", "/v1/policy/reload")
