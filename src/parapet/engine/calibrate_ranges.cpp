@@ -68,8 +68,10 @@ PointChoice choose_point(const at::Tensor& sample, const at::Tensor& weights,
       set_range(trial, low * clip, high * clip, shape);
       const at::Tensor got = at::mm(fake_quantize(x, trial.low, trial.high), w.t());
       const double error = (got - exact).square().sum().item<double>() / power;
-      // A small gain on few inputs does not justify cutting values off.
-      if (error > best.error * (clip < 1 ? 0.95 : 0.99)) continue;
+      // A small gain on few inputs does not justify cutting values off, nor a multiplication that
+      // cannot be folded away (behind an activation function).
+      const bool multiplies = alpha > 0 && shape == RangeShape::kFull;
+      if (error > best.error * (multiplies ? 0.8 : clip < 1 ? 0.95 : 0.99)) continue;
       best = {.alpha = alpha, .clip = clip, .error = error};
       if (s.defined()) {
         const at::Tensor flat = s.contiguous();
