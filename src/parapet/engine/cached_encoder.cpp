@@ -27,6 +27,15 @@ class CachedEncoder final : public Encoder {
   double logit_scale() const override { return inner_->logit_scale(); }
   const EncodeStats& image_stats() const override { return inner_->image_stats(); }
   const EncodeStats& text_stats() const override { return inner_->text_stats(); }
+  Image resized(const Image& image) const override { return inner_->resized(image); }
+  int64_t decode_scale() const override { return inner_->decode_scale(); }
+  bool thread_safe() const override { return inner_->thread_safe(); }
+  int64_t lanes() const override { return inner_->lanes(); }
+  std::string identity() const override { return inner_->identity(); }
+  // Images in memory are not looked up: they have no bytes to go by.
+  at::Tensor encode_images(std::span<const Image> images, const Context& context) override {
+    return inner_->encode_images(images, context);
+  }
 
   at::Tensor encode_images(const std::vector<std::string>& locations,
                            const Context& context) override {
