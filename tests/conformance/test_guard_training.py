@@ -126,18 +126,21 @@ def reference_scores(folder, image, text):
         fit = info["calibration"][name]
         return torch.sigmoid(logits.double() * fit["scale"] + fit["shift"]).numpy()
 
-    out = {}
-    for side in SIDES:
-        hidden = torch.nn.functional.gelu(features[side] @ w[f"{side}.fc1.weight"].T +
-                                          w[f"{side}.fc1.bias"])
-        logits = hidden @ w[f"{side}.fc2.weight"].T + w[f"{side}.fc2.bias"]
-        count = len(info["categories"])
-        out[side] = calibrated(f"{side}.harm", logits[:, count])
-        if side == "joint":
-            cosine = (image * text).sum(1)
-            out["contradiction"] = calibrated(
-                "contradiction", logits[:, count + 1] + w["contradiction.cosine_gain"] * cosine)
-    return info, out
+    def network(name, x):
+        hidden = torch.nn.functional.gelu(x @ w[f"{name}.fc1.weight"].T + w[f"{name}.fc1.bias"])
+        return hidden @ w[f"{name}.fc2.weight"].T + w[f"{name}.fc2.bias"]
+
+    count = len(info["categories"])
+    logits = {side: network(side, features[side]) for side in SIDES}
+    sides = torch.stack([logits["image"][:, count], logits["text"][:, count]], 1)
+    explicit = logits["joint"][:, count] + sides @ w["joint.side_gain"]
+    implicit = network("implicit", features["joint"])[:, count]
+    contradiction = logits["joint"][:, count + 1] + w["contradiction.cosine_gain"] * (
+        image * text).sum(1)
+    return info, {"image": calibrated("image.harm", sides[:, 0]),
+                  "text": calibrated("text.harm", sides[:, 1]),
+                  "joint": calibrated("joint.harm", torch.logaddexp(explicit, implicit)),
+                  "contradiction": calibrated("contradiction", contradiction)}
 
 
 def truth(rows):

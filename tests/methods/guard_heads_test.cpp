@@ -69,6 +69,19 @@ TEST(GuardHeads, RoundTripScoresAsTheNetDoes) {
   }
 }
 
+TEST(GuardHeads, APairIsHarmfulByEitherExpert) {
+  const HeadNet net = HeadNet::random(kDim, 6, 2, 3);
+  const at::Tensor image = unit_rows(4, 1), text = unit_rows(4, 2);
+  const HeadLogits logits = net.forward(image, text);
+  EXPECT_TRUE(
+      at::allclose(logits.harm[2].exp(), logits.explicit_pair.exp() + logits.implicit_pair.exp()));
+  // Both gains start at 1: without its own network the pair sums its sides.
+  HeadNet bare = net;
+  bare.heads[2].fc2_weight = at::zeros_like(bare.heads[2].fc2_weight);
+  const HeadLogits sums = bare.forward(image, text);
+  EXPECT_TRUE(at::allclose(sums.explicit_pair, sums.harm[0] + sums.harm[1]));
+}
+
 TEST(GuardHeads, AnAbsentSideIsAbsentNotSafe) {
   const TempFolder folder;
   HeadNet net = HeadNet::random(kDim, 0, 2, 3);

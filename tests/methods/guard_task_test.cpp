@@ -131,7 +131,7 @@ TEST(GuardBias, BalancingNarrowsTheGap) {
 
 TEST(GuardBias, ScoreAlignmentNarrowsTheGap) {
   FilterOptions options = base_options();
-  options.bias.score_alignment = 10;
+  options.bias.score_alignment = 30;
   const Trained trained = train_heads(options);
   EXPECT_LT(std::abs(trained.gap()), plain().gap() / 2);
 }

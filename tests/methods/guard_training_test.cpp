@@ -70,6 +70,20 @@ TEST(GuardLoss, ReversedGradient) {
   EXPECT_TRUE(at::allclose(x.grad(), at::full({2}, -1.5)));
 }
 
+TEST(GuardData, VerdictsOnThePairByGrade) {
+  std::vector<LabelSample> samples = toy_samples(4);  // the first is explicit
+  samples[1].labels["fire"] = "implicit";
+  samples[2].labels["fire"] = "context";
+  const FilterSet set = make_filter_set(samples, {"fire"}, {}, false);
+  for (const int64_t c : {0, 1}) {
+    const at::Tensor by_explicit = set.targets.explicit_pair.select(1, c);
+    const at::Tensor by_implicit = set.targets.implicit_pair.select(1, c);
+    EXPECT_TRUE(at::equal(by_explicit, at::tensor({1.0f, 0.0f, 0.0f, 0.0f})));
+    EXPECT_TRUE(at::equal(by_implicit, at::tensor({-1.0f, 1.0f, 0.0f, 0.0f})));
+    EXPECT_TRUE(at::equal(set.targets.harm[2].select(1, c), at::tensor({1.0f, 1.0f, 0.0f, 0.0f})));
+  }
+}
+
 TEST(GuardData, ResamplingDrawsCellsAlike) {
   FilterOptions options;
   options.bias.balance_by = {"language"};

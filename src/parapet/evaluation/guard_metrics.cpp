@@ -112,10 +112,11 @@ void Collector::kinds() {
     if (named) add_auroc("explicit." + name + ".auroc", harm_items(data_, side, is_plain));
     add_auroc("implicit." + name + ".auroc", pair_items(data_, side, is_implicit));
   }
-  const auto fresh = [&](size_t i) {
-    return is_implicit(i) && data_.attribute(i, "wording") == "new";
-  };
-  add_auroc("implicit.new_wording.joint.auroc", pair_items(data_, 2, fresh));
+  for (const char* wording : {"seen", "new"})
+    add_auroc("implicit." + std::string(wording) + "_wording.joint.auroc",
+              pair_items(data_, 2, [&](size_t i) {
+                return is_implicit(i) && data_.attribute(i, "wording") == wording;
+              }));
   // The same thing shown: explicit pairs against those that the context makes harmless.
   const auto shown = [&](size_t i) {
     bool context = false, explicit_grade = false;

@@ -25,6 +25,29 @@ void ask_sides_for_pair(GuardTargets& targets) {
   }
 }
 
+// Verdicts on the pair by grade for one sample: categories, then any harm.
+struct GradedPair {
+  std::vector<float> by_explicit, by_implicit;
+  GradedPair(const LabelSample& sample, const GuardTargets& targets,
+             const std::vector<std::string>& categories) {
+    float any_explicit = 0, any_implicit = 0;
+    for (size_t c = 0; c < categories.size(); ++c) {
+      const auto it = sample.labels.find(categories[c]);
+      const bool is_implicit = it != sample.labels.end() && it->second == "implicit";
+      const auto pair = static_cast<float>(targets.categories[2][c]);
+      const bool is_explicit = pair == 1 && !is_implicit;
+      by_explicit.push_back(pair < 0 ? -1.0f : is_explicit ? 1.0f : 0.0f);
+      by_implicit.push_back(pair < 0 || is_explicit ? -1.0f : is_implicit ? 1.0f : 0.0f);
+      any_explicit = std::max(any_explicit, by_explicit.back());
+      any_implicit = std::max(any_implicit, by_implicit.back());
+    }
+    const bool known = targets.harm[2] >= 0;
+    by_explicit.push_back(known ? any_explicit : -1.0f);
+    by_implicit.push_back(!known || (any_explicit == 1 && any_implicit == 0) ? -1.0f
+                                                                             : any_implicit);
+  }
+};
+
 FilterTargets target_tensors(const std::vector<LabelSample>& samples,
                              const std::vector<std::string>& categories, bool implicit_in_sides) {
   const auto n = static_cast<int64_t>(samples.size());
@@ -35,9 +58,16 @@ FilterTargets target_tensors(const std::vector<LabelSample>& samples,
     out.harm[side] = at::empty({n, width}, at::kFloat);
     harm[side] = out.harm[side].data_ptr<float>();
   }
+  out.explicit_pair = at::empty({n, width}, at::kFloat);
+  out.implicit_pair = at::empty({n, width}, at::kFloat);
+  float* explicit_row = out.explicit_pair.data_ptr<float>();
+  float* implicit_row = out.implicit_pair.data_ptr<float>();
   out.contradiction = at::empty({n}, at::kFloat);
   for (int64_t i = 0; i < n; ++i) {
     GuardTargets targets = guard_targets(samples[i], categories);
+    const GradedPair graded(samples[i], targets, categories);
+    explicit_row = std::copy(graded.by_explicit.begin(), graded.by_explicit.end(), explicit_row);
+    implicit_row = std::copy(graded.by_implicit.begin(), graded.by_implicit.end(), implicit_row);
     if (implicit_in_sides) ask_sides_for_pair(targets);
     for (size_t side = 0; side < 3; ++side) {
       for (const int8_t value : targets.categories[side]) *harm[side]++ = value;
@@ -89,22 +119,23 @@ void set_groups(FilterSet& set, const std::string& group) {
 
 }  // namespace
 
-FilterTargets FilterTargets::select(const at::Tensor& rows) const {
+FilterTargets FilterTargets::map(const std::function<at::Tensor(const at::Tensor&)>& change) const {
   FilterTargets out;
-  for (size_t side = 0; side < 3; ++side) out.harm[side] = harm[side].index_select(0, rows);
-  out.contradiction = contradiction.index_select(0, rows);
-  out.weight = weight.index_select(0, rows);
-  out.group = group.index_select(0, rows);
+  for (size_t side = 0; side < 3; ++side) out.harm[side] = change(harm[side]);
+  out.explicit_pair = change(explicit_pair);
+  out.implicit_pair = change(implicit_pair);
+  out.contradiction = change(contradiction);
+  out.weight = change(weight);
+  out.group = change(group);
   return out;
 }
 
+FilterTargets FilterTargets::select(const at::Tensor& rows) const {
+  return map([&](const at::Tensor& x) { return x.index_select(0, rows); });
+}
+
 FilterTargets FilterTargets::on(at::Device device) const {
-  FilterTargets out;
-  for (size_t side = 0; side < 3; ++side) out.harm[side] = harm[side].to(device);
-  out.contradiction = contradiction.to(device);
-  out.weight = weight.to(device);
-  out.group = group.to(device);
-  return out;
+  return map([&](const at::Tensor& x) { return x.to(device); });
 }
 
 FilterSet make_filter_set(std::vector<LabelSample> samples, std::vector<std::string> categories,

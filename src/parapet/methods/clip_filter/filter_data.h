@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,11 +17,17 @@ namespace parapet {
 // What a batch is asked for. Targets are 0, 1, or -1 = not asked.
 struct FilterTargets {
   std::array<at::Tensor, 3> harm;  // by HeadInput: float32 [n, categories + 1], last = any harm
-  at::Tensor contradiction;        // float32 [n]
-  at::Tensor weight;               // float32 [n], mean 1
-  at::Tensor group;                // int64 [n], -1 = unknown
+  // The pair's verdict by grade, of the same shape: explicit (implicit counts as 0), implicit
+  // (explicit is not asked).
+  at::Tensor explicit_pair, implicit_pair;
+  at::Tensor contradiction;  // float32 [n]
+  at::Tensor weight;         // float32 [n], mean 1
+  at::Tensor group;          // int64 [n], -1 = unknown
   FilterTargets select(const at::Tensor& rows) const;
   FilterTargets on(at::Device device) const;
+
+ private:
+  FilterTargets map(const std::function<at::Tensor(const at::Tensor&)>& change) const;
 };
 
 struct FilterSet {

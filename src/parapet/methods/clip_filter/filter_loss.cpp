@@ -50,7 +50,9 @@ at::Tensor masked_bce(const at::Tensor& logits, const at::Tensor& targets,
 FilterLoss::FilterLoss(const FilterTargets& train, const FilterLossOptions& options)
     : options_(options) {
   if (!options.class_balance) return;
-  for (size_t side = 0; side < 3; ++side) harmful_weight_[side] = imbalance(train.harm[side]);
+  const at::Tensor* asked[] = {&train.harm[0], &train.harm[1], &train.explicit_pair,
+                               &train.implicit_pair};
+  for (size_t part = 0; part < 4; ++part) harmful_weight_[part] = imbalance(*asked[part]);
   contradiction_weight_ = imbalance(train.contradiction.unsqueeze(1));
 }
 
@@ -58,10 +60,14 @@ at::Tensor FilterLoss::classification(const HeadLogits& logits,
                                       const FilterTargets& targets) const {
   const double gamma = options_.loss == "focal" ? options_.focal_gamma : 0;
   at::Tensor total = at::zeros({}, targets.weight.options());
-  for (size_t side = 0; side < 3; ++side)
-    if (logits.harm[side].defined())
-      total = total + masked_bce(logits.harm[side], targets.harm[side], harmful_weight_[side],
-                                 targets.weight, gamma);
+  const auto add = [&](size_t part, const at::Tensor& given, const at::Tensor& asked) {
+    if (given.defined())
+      total = total + masked_bce(given, asked, harmful_weight_[part], targets.weight, gamma);
+  };
+  add(0, logits.harm[0], targets.harm[0]);
+  add(1, logits.harm[1], targets.harm[1]);
+  add(2, logits.explicit_pair, targets.explicit_pair);
+  add(3, logits.implicit_pair, targets.implicit_pair);
   return total;
 }
 

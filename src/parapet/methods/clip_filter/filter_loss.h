@@ -11,14 +11,15 @@ class FilterLoss {
  public:
   // Class weights come from the training targets: benign / harmful counts per output, in [1, 20].
   FilterLoss(const FilterTargets& train, const FilterLossOptions& options);
-  // Mean over what is asked (targets >= 0), summed over image, text and pair.
+  // Mean over what is asked (targets >= 0), summed over image, text, explicit and implicit pair.
   at::Tensor classification(const HeadLogits& logits, const FilterTargets& targets) const;
   at::Tensor contradiction(const at::Tensor& logits, const FilterTargets& targets) const;
 
  private:
   FilterLossOptions options_;
-  std::array<at::Tensor, 3> harmful_weight_;  // [categories + 1]
-  at::Tensor contradiction_weight_;           // [1]
+  // [categories + 1]: image, text, explicit pair, implicit pair.
+  std::array<at::Tensor, 4> harmful_weight_;
+  at::Tensor contradiction_weight_;  // [1]
 };
 
 // Binary cross-entropy of logits against targets in {0, 1}, entries of -1 left out; focal when

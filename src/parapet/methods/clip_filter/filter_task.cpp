@@ -33,7 +33,7 @@ FilterTask::FilterTask(HeadNet& net, const FilterOptions& options, const FilterT
   if (in_.model != nullptr) logit_scale_ = std::exp(in_.model->logit_scale().value.item<double>());
   if (options.bias.gradient_reversal <= 0) return;
   const auto groups = static_cast<int64_t>(inputs.train->set().group_names.size());
-  const int64_t width = net.hidden > 0 ? 3 * net.hidden : 6 * net.dim;
+  const int64_t width = net.hidden > 0 ? 4 * net.hidden : 10 * net.dim;
   opponent_weight_ = at::zeros({groups, width}, net.cosine_gain.options()).requires_grad_(true);
   opponent_bias_ = at::zeros({groups}, net.cosine_gain.options()).requires_grad_(true);
 }
@@ -115,20 +115,6 @@ at::Tensor FilterTask::encode_pixels(const at::Tensor& pixels) {
   return nn::normalise_rows(in_.model->encode_image(pixels.to(in_.model->compute())));
 }
 
-HeadLogits FilterTask::forward(const at::Tensor& image, const at::Tensor& text) {
-  HeadLogits logits = net_.forward(image, text);
-  if (options_.dropout <= 0 || net_.hidden == 0) return logits;
-  for (size_t input = 0; input < 3; ++input) {
-    const at::Tensor outputs =
-        net_.heads[input].output(at::dropout(logits.hidden[input], options_.dropout, true));
-    logits.harm[input] = outputs.slice(1, 0, net_.categories + 1);
-    if (input == static_cast<size_t>(HeadInput::kJoint))
-      logits.contradiction =
-          outputs.select(1, net_.categories + 1) + net_.cosine_gain * (image * text).sum(1);
-  }
-  return logits;
-}
-
 at::Tensor FilterTask::contradiction_loss(const Batch& batch, const HeadLogits& logits) {
   at::Tensor total = criterion_.contradiction(logits.contradiction, batch.targets);
   if (options_.loss.mismatched_pairs <= 0) return total;
@@ -158,7 +144,8 @@ at::Tensor FilterTask::adversarial_loss(const Batch& batch) {
 }
 
 at::Tensor FilterTask::opponent_loss(const HeadLogits& logits, const FilterTargets& targets) {
-  const at::Tensor hidden = at::cat({logits.hidden[0], logits.hidden[1], logits.hidden[2]}, 1);
+  const at::Tensor hidden =
+      at::cat({logits.hidden[0], logits.hidden[1], logits.hidden[2], logits.hidden[3]}, 1);
   const at::Tensor guess = at::linear(reverse_gradient(hidden, options_.bias.gradient_reversal),
                                       opponent_weight_, opponent_bias_);
   const at::Tensor known = targets.group.ge(0).to(at::kFloat);
@@ -185,7 +172,7 @@ at::Tensor FilterTask::keep_original(const Batch& batch) {
 StepLoss FilterTask::loss(const StepInfo& info) {
   if (finetunes()) apply_unfreezing(trunk_, info.step / std::max<int64_t>(1, in_.steps_per_epoch));
   const Batch batch = draw();
-  const HeadLogits logits = forward(batch.image, batch.text);
+  const HeadLogits logits = net_.forward(batch.image, batch.text, options_.dropout);
   StepLoss out;
   out.samples = options_.batch;
   out.total = at::zeros({}, batch.image.options());
@@ -215,7 +202,7 @@ HeadLogits FilterTask::logits_of(const FilterInputs& inputs, const FilterEmbeddi
                                  at::Tensor* cosines) {
   const at::NoGradGuard no_grad;
   std::array<std::vector<at::Tensor>, 3> harm;
-  std::vector<at::Tensor> contradiction, cosine;
+  std::vector<at::Tensor> explicit_pair, implicit_pair, contradiction, cosine;
   const int64_t n = inputs.set().size();
   for (int64_t first = 0; first < n; first += kChunk) {
     std::vector<int64_t> rows(static_cast<size_t>(std::min(kChunk, n - first)));
@@ -229,12 +216,16 @@ HeadLogits FilterTask::logits_of(const FilterInputs& inputs, const FilterEmbeddi
     }
     const HeadLogits part = net_.forward(image, text);
     for (size_t side = 0; side < 3; ++side) harm[side].push_back(part.harm[side].cpu());
+    explicit_pair.push_back(part.explicit_pair.cpu());
+    implicit_pair.push_back(part.implicit_pair.cpu());
     contradiction.push_back(part.contradiction.cpu());
     cosine.push_back((image * text).sum(1).cpu());
   }
   HeadLogits out;
   if (n == 0) return out;
   for (size_t side = 0; side < 3; ++side) out.harm[side] = at::cat(harm[side]);
+  out.explicit_pair = at::cat(explicit_pair);
+  out.implicit_pair = at::cat(implicit_pair);
   out.contradiction = at::cat(contradiction);
   if (cosines != nullptr) *cosines = at::cat(cosine);
   return out;
@@ -244,7 +235,9 @@ std::map<std::string, double> FilterTask::validate(const StepInfo& /*info*/) {
   if (in_.val == nullptr || in_.val->set().size() == 0) return {};
   const at::NoGradGuard no_grad;
   HeadLogits logits = logits_of(*in_.val, *in_.val_embeds);
-  for (auto& harm : logits.harm) harm = harm.to(device_);
+  for (auto* part : {&logits.harm[0], &logits.harm[1], &logits.harm[2], &logits.explicit_pair,
+                     &logits.implicit_pair})
+    *part = part->to(device_);
   const FilterTargets targets = in_.val->set().targets.on(device_);
   const double classes = criterion_.classification(logits, targets).item<double>();
   const double pairs =

@@ -49,7 +49,6 @@ class FilterTask final : public TrainingTask {
   Batch draw();
   Batch draw_cached(std::vector<int64_t> rows, int64_t index) const;
   Batch draw_encoded(std::vector<int64_t> rows, int64_t index);
-  HeadLogits forward(const at::Tensor& image, const at::Tensor& text);
   at::Tensor encode_pixels(const at::Tensor& pixels);
   at::Tensor contradiction_loss(const Batch& batch, const HeadLogits& logits);
   at::Tensor adversarial_loss(const Batch& batch);

@@ -23,6 +23,18 @@ at::Tensor random_matrix(int64_t rows, int64_t columns, uint64_t seed, const std
   return tensor;
 }
 
+HeadLayers random_layers(int64_t in, int64_t hidden, int64_t outputs, uint64_t seed,
+                         const std::string& name) {
+  HeadLayers head;
+  if (hidden > 0) {
+    head.fc1_weight = random_matrix(hidden, in, seed, name + ".fc1");
+    head.fc1_bias = at::zeros({hidden}, at::kFloat);
+  }
+  head.fc2_weight = random_matrix(outputs, hidden > 0 ? hidden : in, seed, name + ".fc2") * 0.1;
+  head.fc2_bias = at::zeros({outputs}, at::kFloat);
+  return head;
+}
+
 void visit_tensor(const std::string& name, at::Tensor& tensor, const nn::ParameterVisitor& visit) {
   nn::Parameter parameter{tensor, tensor.sizes().vec()};
   visit(name, parameter);
@@ -51,7 +63,7 @@ at::Tensor head_features(HeadInput input, const at::Tensor& image, const at::Ten
 }
 
 at::Tensor HeadLayers::hidden(const at::Tensor& features) const {
-  return fc1_weight.defined() ? at::gelu(at::linear(features, fc1_weight, fc1_bias)) : features;
+  return linear() ? features : at::gelu(at::linear(features, fc1_weight, fc1_bias));
 }
 
 at::Tensor HeadLayers::output(const at::Tensor& hidden) const {
@@ -64,49 +76,52 @@ HeadNet HeadNet::random(int64_t dim, int64_t hidden, int64_t categories, uint64_
   net.hidden = hidden;
   net.categories = categories;
   net.cosine_gain = at::full({1}, -20.0, at::kFloat);
-  for (const HeadInput input : kHeadInputs) {
-    const auto index = static_cast<size_t>(input);
-    const std::string name(head_input_name(input));
-    const int64_t in = input_width(input, dim);
-    const int64_t outputs = categories + 1 + (input == HeadInput::kJoint ? 1 : 0);
-    HeadLayers& head = net.heads[index];
-    if (hidden > 0) {
-      head.fc1_weight = random_matrix(hidden, in, seed, name + ".fc1");
-      head.fc1_bias = at::zeros({hidden}, at::kFloat);
-    }
-    head.fc2_weight = random_matrix(outputs, hidden > 0 ? hidden : in, seed, name + ".fc2") * 0.1;
-    head.fc2_bias = at::zeros({outputs}, at::kFloat);
-  }
+  net.side_gain = at::ones({2}, at::kFloat);
+  for (const HeadInput input : kHeadInputs)
+    net.heads[static_cast<size_t>(input)] = random_layers(
+        input_width(input, dim), hidden, categories + (input == HeadInput::kJoint ? 2 : 1), seed,
+        std::string(head_input_name(input)));
+  net.implicit =
+      random_layers(input_width(HeadInput::kJoint, dim), hidden, categories + 1, seed, "implicit");
   return net;
 }
 
-HeadLogits HeadNet::forward(const at::Tensor& image, const at::Tensor& text) const {
+HeadLogits HeadNet::forward(const at::Tensor& image, const at::Tensor& text, double dropout) const {
   HeadLogits out;
-  for (const HeadInput input : kHeadInputs) {
-    const bool needs_image = input != HeadInput::kText, needs_text = input != HeadInput::kImage;
-    if ((needs_image && !image.defined()) || (needs_text && !text.defined())) continue;
-    const auto index = static_cast<size_t>(input);
-    out.hidden[index] = heads[index].hidden(head_features(input, image, text));
-    const at::Tensor logits = heads[index].output(out.hidden[index]);
-    out.harm[index] = logits.slice(1, 0, categories + 1);
-    if (input != HeadInput::kJoint) continue;
-    const at::Tensor cosine = (image * text).sum(1);
-    out.contradiction = logits.select(1, categories + 1) + cosine_gain * cosine;
-  }
+  const auto apply = [&](const HeadLayers& head, size_t slot, const at::Tensor& features) {
+    out.hidden[slot] = head.hidden(features);
+    const bool drops = dropout > 0 && !head.linear();
+    return head.output(drops ? at::dropout(out.hidden[slot], dropout, true) : out.hidden[slot]);
+  };
+  if (image.defined())
+    out.harm[0] = apply(heads[0], 0, head_features(HeadInput::kImage, image, text));
+  if (text.defined())
+    out.harm[1] = apply(heads[1], 1, head_features(HeadInput::kText, image, text));
+  if (!image.defined() || !text.defined()) return out;
+  const at::Tensor features = head_features(HeadInput::kJoint, image, text);
+  const at::Tensor joint = apply(heads[2], 2, features);
+  out.explicit_pair = joint.slice(1, 0, categories + 1) +
+                      side_gain.select(0, 0) * out.harm[0].detach() +
+                      side_gain.select(0, 1) * out.harm[1].detach();
+  out.implicit_pair = apply(implicit, 3, features);
+  out.harm[2] = at::logaddexp(out.explicit_pair, out.implicit_pair);
+  out.contradiction = joint.select(1, categories + 1) + cosine_gain * (image * text).sum(1);
   return out;
 }
 
 void HeadNet::visit(const nn::ParameterVisitor& visitor) {
-  for (const HeadInput input : kHeadInputs) {
-    const std::string prefix(head_input_name(input));
-    HeadLayers& head = heads[static_cast<size_t>(input)];
-    if (head.fc1_weight.defined()) {
+  const auto visit_layers = [&](const std::string& prefix, HeadLayers& head) {
+    if (!head.linear()) {
       visit_tensor(prefix + ".fc1.weight", head.fc1_weight, visitor);
       visit_tensor(prefix + ".fc1.bias", head.fc1_bias, visitor);
     }
     visit_tensor(prefix + ".fc2.weight", head.fc2_weight, visitor);
     visit_tensor(prefix + ".fc2.bias", head.fc2_bias, visitor);
-  }
+  };
+  for (const HeadInput input : kHeadInputs)
+    visit_layers(std::string(head_input_name(input)), heads[static_cast<size_t>(input)]);
+  visit_layers("implicit", implicit);
+  visit_tensor("joint.side_gain", side_gain, visitor);
   visit_tensor("contradiction.cosine_gain", cosine_gain, visitor);
 }
 

@@ -116,7 +116,7 @@ struct GuardHeads::State {
   HeadNet net;
   // Calibration per input and output in order (categories, harm), and of the contradiction.
   std::array<std::vector<ScoreCalibration>, 3> maps;
-  ScoreCalibration contradiction;
+  ScoreCalibration contradiction, implicit;
 
   void resolve_maps() {
     const auto find = [&](const std::string& name) {
@@ -130,6 +130,7 @@ struct GuardHeads::State {
       list.push_back(find(prefix + "harm"));
     }
     contradiction = find("contradiction");
+    implicit = find("implicit");
   }
 
   void fill(const HeadLogits& logits, std::vector<GuardScores>& out) const {
@@ -205,9 +206,12 @@ std::vector<GuardScores> GuardHeads::score_batch(std::span<const float> images,
   if (!logits.contradiction.defined()) return out;
   const at::Tensor cosines = (image * text).sum(1).contiguous();
   const at::Tensor contradiction = logits.contradiction.contiguous();
+  const auto last = static_cast<int64_t>(categories().size());
+  const at::Tensor implicit = logits.implicit_pair.select(1, last).contiguous();
   for (size_t i = 0; i < out.size(); ++i) {
     out[i].contradiction =
         static_cast<float>(state_->contradiction(contradiction.const_data_ptr<float>()[i]));
+    out[i].implicit = static_cast<float>(state_->implicit(implicit.const_data_ptr<float>()[i]));
     out[i].cosine = cosines.const_data_ptr<float>()[i];
     out[i].cosine_percentile =
         static_cast<float>(percentile(info().cosine_quantiles, out[i].cosine));

@@ -37,6 +37,7 @@ struct GuardScores {
   std::array<HeadScores, 3> by_input;  // indexed by HeadInput
   // Of the pair; zero unless by_input[kJoint].present.
   float contradiction = 0;      // probability that the text does not describe the image
+  float implicit = 0;           // probability of harm that only both sides together carry
   float cosine = 0;             // of image and text
   float cosine_percentile = 0;  // share of benign matching pairs with a lower cosine, 0..1
   const HeadScores& image() const { return by_input[0]; }
@@ -62,7 +63,7 @@ struct GuardHeadsInfo {
   std::string model_hash;  // model_content_key of the CLIP folder
   std::string embedding;   // "original", "tuned" (the folder beside) or "hardened"
   std::string version;     // of these heads: hash of their weights and calibration
-  // "image.harm", "joint.weapon", "contradiction" -> calibration and thresholds.
+  // "image.harm", "joint.weapon", "implicit", "contradiction" -> calibration and thresholds.
   std::map<std::string, ScoreCalibration> calibration;
   std::map<std::string, ScoreThresholds> thresholds;
   double conformal_alpha = 0;            // of the review bands

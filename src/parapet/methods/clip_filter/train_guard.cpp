@@ -75,6 +75,9 @@ std::vector<CalibrationScores> calibration_scores(const HeadLogits& logits, cons
               set.targets.harm[side].select(1, c));
     }
   }
+  const auto last = static_cast<int64_t>(set.categories.size());
+  collect("implicit", logits.implicit_pair.select(1, last),
+          set.targets.implicit_pair.select(1, last));
   collect("contradiction", logits.contradiction, set.targets.contradiction);
   return out;
 }
