@@ -58,7 +58,7 @@ TEST(Resume, AfterKillsAtAnyInstantIsBitIdentical) {
     process.kill();
     kills += process.wait() == -SIGKILL ? 1 : 0;
     const auto state = load_json(last / "state.json");  // whole, whatever the instant
-    EXPECT_GE(state["step"], round);  // the first checkpoint is of step 0
+    EXPECT_GE(state["step"], round);                    // the first checkpoint is of step 0
   }
   EXPECT_GE(kills, 2) << "the runs ended before they were killed";
   ASSERT_EQ(finish(dir / "killed", with(often, {"resume=true"}), dir / "log"), 0)
