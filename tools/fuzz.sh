@@ -14,6 +14,7 @@ seeds() {  # files of the tests that a fuzzer starts from
     tokenizer_fuzz) find tests/goldens -name 'tokenizer.json' -size -64k ;;
     jsonl_fuzz) find tests/goldens -name '*.jsonl' -size -64k ;;
     request_fuzz) find fuzz/seeds/request -name '*.json' ;;
+    policy_fuzz) find policies -name '*.toml' ;;
     tar_fuzz) find tests/goldens -name '*.tar*' -size -64k ;;
   esac
 }

@@ -22,7 +22,8 @@ class ClipGuard : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = new parapet::test::TempFolder;
-    parapet::test::write_tiny_clip(*folder_ / "clip");
+    parapet::test::write_tiny_clip(*folder_ / "clip", {.layers = 1});
+    std::filesystem::remove(*folder_ / "clip/tokenizer.json");  // vocab.json reads faster
     HeadNet net = HeadNet::random(48, 16, 2, 7);
     GuardHeadsInfo info;
     info.categories = {"weapon", "fire"};
@@ -49,9 +50,11 @@ class ClipGuard : public testing::Test {
     delete folder_;
     folder_ = nullptr;
   }
-  static Policy parse(const std::string& rest) {
-    return Policy::parse("[clip]\nmodel='clip'\nprecision='fp32'\n" + rest, "p.toml",
-                         folder_->path());
+  // The torch backend: nothing to compile.
+  static Policy parse(const std::string& rest, const std::string& backend = "torch") {
+    return Policy::parse(
+        "[clip]\nmodel='clip'\nprecision='fp32'\nbackend='" + backend + "'\n" + rest, "p.toml",
+        folder_->path());
   }
   static std::string picture(int i) {
     return read_file(*folder_ / ("picture" + std::to_string(i) + ".png"));
@@ -69,7 +72,8 @@ class ClipGuard : public testing::Test {
 parapet::test::TempFolder* ClipGuard::folder_ = nullptr;
 
 TEST_F(ClipGuard, HeadsScoreImagesTextsAndPairs) {
-  const Guard guard(parse("heads='heads'\n[consistency]\n[category.weapon]\n"), {}, Context{});
+  const Guard guard(parse("heads='heads'\n[consistency]\n[category.weapon]\n", "auto"), {},
+                    Context{});
   EXPECT_TRUE(guard.readiness().ready);
   const Decision decision =
       guard.check({.parts = {Part::text("a red boat"), Part::image(picture(0))}});
@@ -139,19 +143,19 @@ TEST_F(ClipGuard, RefusesHeadsOfAnotherModelAndUnknownCategories) {
 
 // The end of a long text is scored, and a text over the limit says so.
 TEST_F(ClipGuard, LongTextsAreReadToTheirEnd) {
-  const std::string zeroshot = R"(neutral=["a photo of a tree"]
-[[clip.zeroshot]]
-category="fire"
-prompts=["a red boat near water"]
-[category.fire]
-)";
   std::string text;
   for (int i = 0; i < 400; ++i) text += "tree ";
+  const std::string whole = text + "a red boat near water";
+  // The category is what the last piece says.
+  const auto chunks = text_chunks(whole, *Tokenizer::load(*folder_ / "clip"), 75);
+  const std::string zeroshot =
+      "neutral=['a photo of a tree']\n[[clip.zeroshot]]\ncategory='fire'\nprompts=['" +
+      std::string(chunks.back().text) + "']\n[category.fire]\n";
   const Guard guard(parse(zeroshot), {}, Context{});
   const auto plain = guard.check({.parts = {Part::text(text)}});
-  const auto ending = guard.check({.parts = {Part::text(text + "a red boat near water")}});
+  const auto ending = guard.check({.parts = {Part::text(whole)}});
   EXPECT_TRUE(ending.complete);
-  EXPECT_NE(find(plain, "clip.zeroshot", "fire", Modality::kText)->value,
+  EXPECT_LT(find(plain, "clip.zeroshot", "fire", Modality::kText)->value,
             find(ending, "clip.zeroshot", "fire", Modality::kText)->value);
   const Guard small(parse("max_text_chunks=2\n" + zeroshot), {}, Context{});
   const auto decision = small.check({.parts = {Part::text(text)}});

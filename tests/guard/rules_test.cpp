@@ -199,7 +199,7 @@ TEST_F(NaughtyWords, FewFalseAlarmsOnBenignText) {
       {"ko", "ko"}, {"th", "th"}, {"hu", "hu"}, {"da", "da"}, {"hi", "hi"}};
   int64_t texts = 0, alarms = 0;
   for (const auto& [language, data] : pairs) {
-    const auto file = modules() / "emojibase-data" / data / "data.json";
+    const auto file = modules() / "emojibase-data" / data / "compact.json";
     if (!std::filesystem::exists(file)) continue;
     const RuleSet rules({words(language)});
     for (const auto& emoji : nlohmann::json::parse(read_file(file))) {

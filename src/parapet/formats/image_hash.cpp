@@ -6,6 +6,13 @@
 #include <numbers>
 #include <vector>
 
+// Loops over floats that the vectoriser may have.
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
+#define PARAPET_CLONES __attribute__((target_clones("avx2", "default"), optimize("O3")))
+#else
+#define PARAPET_CLONES
+#endif
+
 namespace parapet {
 namespace {
 
@@ -55,36 +62,31 @@ std::vector<Tap> axis_taps(int64_t length) {
   return taps;
 }
 
+PARAPET_CLONES void add_weighted(const uint8_t* __restrict row, float weight, int64_t count,
+                                 float* __restrict sums) {
+  for (int64_t i = 0; i < count; ++i) sums[i] += weight * static_cast<float>(row[i]);
+}
+
+// Rows first, on the interleaved bytes; luma and columns then remain for 64 rows only.
 Samples filtered_samples(const Image& image) {
   const auto columns = axis_taps(image.width), rows = axis_taps(image.height);
-  std::vector<float> luma(static_cast<size_t>(image.width));
+  const int64_t stride = image.width * 3;
+  std::vector<float> sums(static_cast<size_t>(stride)), luma(static_cast<size_t>(image.width));
   Samples out{};
-  std::array<float, kSide> line{};
-  // Which samples a pixel row enters: rows are few per sample, so look them up by first and last.
-  for (int64_t y = 0; y < image.height; ++y) {
-    const uint8_t* p = image.rgb.data() + y * image.width * 3;
-    for (int64_t x = 0; x < image.width; ++x, p += 3)
-      luma[static_cast<size_t>(x)] = 0.299f * p[0] + 0.587f * p[1] + 0.114f * p[2];
-    bool filtered = false;
-    const int guess = static_cast<int>(y * kSide / image.height);
-    const int reach = 2 + static_cast<int>(3 * kSide / image.height);
-    for (int i = std::max(0, guess - reach); i < std::min(kSide, guess + reach + 1); ++i) {
-      const Tap& row = rows[static_cast<size_t>(i)];
-      const int64_t k = y - row.first;
-      if (k < 0 || k >= static_cast<int64_t>(row.weights.size())) continue;
-      if (!filtered) {
-        for (int j = 0; j < kSide; ++j) {
-          const Tap& tap = columns[static_cast<size_t>(j)];
-          const float* source = luma.data() + tap.first;
-          float sum = 0;
-          for (size_t t = 0; t < tap.weights.size(); ++t) sum += tap.weights[t] * source[t];
-          line[static_cast<size_t>(j)] = sum;
-        }
-        filtered = true;
-      }
-      const float weight = row.weights[static_cast<size_t>(k)];
-      float* target = out.data() + static_cast<ptrdiff_t>(i) * kSide;
-      for (int j = 0; j < kSide; ++j) target[j] += weight * line[static_cast<size_t>(j)];
+  for (int i = 0; i < kSide; ++i) {
+    const Tap& row = rows[static_cast<size_t>(i)];
+    std::fill(sums.begin(), sums.end(), 0.0f);
+    for (size_t k = 0; k < row.weights.size(); ++k)
+      add_weighted(image.rgb.data() + (row.first + static_cast<int64_t>(k)) * stride,
+                   row.weights[k], stride, sums.data());
+    for (size_t x = 0; x < luma.size(); ++x)
+      luma[x] = 0.299f * sums[3 * x] + 0.587f * sums[3 * x + 1] + 0.114f * sums[3 * x + 2];
+    for (int j = 0; j < kSide; ++j) {
+      const Tap& tap = columns[static_cast<size_t>(j)];
+      const float* source = luma.data() + tap.first;
+      float sum = 0;
+      for (size_t t = 0; t < tap.weights.size(); ++t) sum += tap.weights[t] * source[t];
+      out[static_cast<size_t>(i * kSide + j)] = sum;
     }
   }
   return out;
@@ -118,7 +120,7 @@ const std::array<float, kWaves * kSide>& cosines() {
   return table;
 }
 
-Waves low_frequencies(const Samples& samples) {
+PARAPET_CLONES Waves low_frequencies(const Samples& samples) {
   const auto& wave = cosines();
   std::array<float, kWaves * kSide> half{};
   for (int i = 0; i < kWaves; ++i)

@@ -33,6 +33,12 @@ HeadInput input_of(Modality modality) {
                                         : HeadInput::kJoint;
 }
 
+double cosine_of(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (size_t k = 0; k < std::min(a.size(), b.size()); ++k) sum += static_cast<double>(a[k]) * b[k];
+  return sum;
+}
+
 // Keeps the highest score per category of several chunks.
 void keep_highest(std::vector<Score>& scores, Score score) {
   for (Score& one : scores)
@@ -206,9 +212,7 @@ void ClipSignal::score_pair(const Embedded& image, const Embedded& text,
   // A text contradicts an image when none of its pieces fits.
   double contradiction = 1, disagreement = 1;
   for (const Embedding& embedding : text.embeddings) {
-    double cosine = 0;
-    for (size_t k = 0; k < embedding.size(); ++k)
-      cosine += static_cast<double>(embedding[k]) * image.embeddings[0][k];
+    const double cosine = cosine_of(image.embeddings[0], embedding);
     if (!benign_cosines_.empty()) disagreement = std::min(disagreement, 1 - percentile(cosine));
     if (!heads_) continue;
     const GuardScores scores = heads_->score(image.embeddings[0], embedding);
@@ -249,6 +253,8 @@ double ClipSignal::category_score(std::span<const float> image, std::span<const 
     else if (index >= 0)
       raise(head.categories[static_cast<size_t>(index)]);
   }
+  if (modality == Modality::kJoint && category == consistency_category_ && !benign_cosines_.empty())
+    raise(1 - percentile(cosine_of(image, text)));
   for (const EmbeddingCategory& other : others_)
     if (other.category == category && other.modality == modality)
       raise(other.score(modality == Modality::kImage ? image : text));

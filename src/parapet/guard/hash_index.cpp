@@ -1,6 +1,7 @@
 #include "parapet/guard/hash_index.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "parapet/core/error.h"
 
@@ -12,6 +13,25 @@ constexpr uint32_t kBuckets = 1u << 16;
 
 uint32_t piece_of(const PdqHash& hash, size_t piece) {
   return static_cast<uint32_t>(hash.words[piece / 4] >> (piece % 4 * 16)) & 0xFFFF;
+}
+
+// The nearest of some (or, with no `items`, of the first `count`) hashes; `distance` is one more
+// than what counts at first. The earlier of equals.
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
+__attribute__((target_clones("popcnt", "default")))
+#endif
+void nearest_of(const PdqHash* hashes, const uint32_t* items, size_t count, const PdqHash& hash,
+                int64_t& index, int& distance) {
+  for (size_t i = 0; i < count; ++i) {
+    const auto at = static_cast<int64_t>(items != nullptr ? items[i] : i);
+    const PdqHash& other = hashes[at];
+    int bits = 0;
+    for (size_t w = 0; w < 4; ++w) bits += std::popcount(hash.words[w] ^ other.words[w]);
+    if (bits < distance || (bits == distance && index >= 0 && at < index)) {
+      index = at;
+      distance = bits;
+    }
+  }
 }
 
 }  // namespace
@@ -37,24 +57,17 @@ HashIndex::HashIndex(std::vector<PdqHash> hashes) : hashes_(std::move(hashes)) {
 
 HashIndex::Match HashIndex::scan(const PdqHash& hash, int max_distance) const {
   Match best{-1, max_distance + 1};
-  for (size_t i = 0; i < hashes_.size(); ++i) {
-    const int distance = pdq_distance(hash, hashes_[i]);
-    if (distance < best.distance) best = {static_cast<int64_t>(i), distance};
-  }
+  nearest_of(hashes_.data(), nullptr, hashes_.size(), hash, best.index, best.distance);
   return best;
 }
 
-void HashIndex::probe(size_t piece, uint32_t value, const PdqHash& hash, int max_distance,
-                      Match& best) const {
+void HashIndex::gather(size_t piece, uint32_t value, std::vector<uint32_t>& candidates) const {
   const uint32_t* begin = items_[piece].data() + starts_[piece][value];
   const uint32_t* end = items_[piece].data() + starts_[piece][value + 1];
   for (const uint32_t* item = begin; item != end; ++item) {
-    if (item + 8 < end) __builtin_prefetch(&hashes_[item[8]]);
-    const int distance = pdq_distance(hash, hashes_[*item]);
-    const auto index = static_cast<int64_t>(*item);
-    if (distance < best.distance ||
-        (distance == best.distance && distance <= max_distance && index < best.index))
-      best = {index, distance};
+    // The hashes lie anywhere in memory: many loads at once hide what each would wait.
+    __builtin_prefetch(&hashes_[*item]);
+    candidates.push_back(*item);
   }
 }
 
@@ -63,17 +76,21 @@ HashIndex::Match HashIndex::nearest(const PdqHash& hash, int max_distance) const
   if (starts_.empty()) return scan(hash, max_distance);
   Match best{-1, max_distance + 1};
   const int radius = max_distance / static_cast<int>(kPieces);
+  std::vector<uint32_t> candidates;
   for (size_t piece = 0; piece < kPieces; ++piece) {
+    candidates.clear();
     const uint32_t value = piece_of(hash, piece);
-    probe(piece, value, hash, max_distance, best);
+    gather(piece, value, candidates);
     for (uint32_t a = 1; radius >= 1 && a < kBuckets; a <<= 1) {
-      probe(piece, value ^ a, hash, max_distance, best);
+      gather(piece, value ^ a, candidates);
       for (uint32_t b = a << 1; radius >= 2 && b < kBuckets; b <<= 1) {
-        probe(piece, value ^ a ^ b, hash, max_distance, best);
+        gather(piece, value ^ a ^ b, candidates);
         for (uint32_t c = b << 1; radius >= 3 && c < kBuckets; c <<= 1)
-          probe(piece, value ^ a ^ b ^ c, hash, max_distance, best);
+          gather(piece, value ^ a ^ b ^ c, candidates);
       }
     }
+    nearest_of(hashes_.data(), candidates.data(), candidates.size(), hash, best.index,
+               best.distance);
   }
   return best;
 }

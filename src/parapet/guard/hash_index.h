@@ -26,8 +26,7 @@ class HashIndex {
  private:
   static constexpr size_t kPieces = 16;
   Match scan(const PdqHash& hash, int max_distance) const;
-  void probe(size_t piece, uint32_t value, const PdqHash& hash, int max_distance,
-             Match& best) const;
+  void gather(size_t piece, uint32_t value, std::vector<uint32_t>& candidates) const;
 
   std::vector<PdqHash> hashes_;
   // Per piece: starts of 65,536 buckets, then the indices in them.

@@ -5,9 +5,17 @@
 #include "parapet/core/error.h"
 #include "parapet/engine/encoder.h"
 #include "parapet/guard/classifier_signal.h"
+#include "parapet/guard/fold.h"
+#include "parapet/text/utf8.h"
 
 namespace parapet::guard {
 namespace {
+
+int64_t letters_in(std::string_view text) {
+  int64_t count = 0;
+  for (size_t pos = 0; pos < text.size();) count += is_letter(text::next_code_point(text, pos));
+  return count;
+}
 
 // Adds a level's time when it ends.
 class Timer {
@@ -257,6 +265,9 @@ void Pipeline::run_ocr(Run& run) const {
   }
   if (texts.empty()) return;
   run_rules(run, texts);
+  std::erase_if(texts, [&](const PreparedPart& part) {
+    return letters_in(part.text) < policy_.ocr.min_letters;
+  });
   run_signals(run, texts);
 }
 

@@ -120,7 +120,8 @@ struct OcrOptions {
   std::string languages = "eng";
   std::filesystem::path data;  // folder of *.traineddata; empty = tesseract's own
   int64_t min_side = 300;      // smaller pictures are enlarged to this before reading
-  double min_confidence = 30;  // of a word, 0..100
+  double min_confidence = 60;  // of a word, 0..100
+  int64_t min_letters = 4;     // shorter readings, often noise, go through the rules only
   FailMode fail = FailMode::kOpen;
 };
 

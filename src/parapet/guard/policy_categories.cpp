@@ -88,7 +88,7 @@ void PolicyReader::read_category(TomlTable& table, std::string_view category,
       if (rule.flag && rule.block && *rule.flag > *rule.block) {
         mistakes_.add(std::max<uint32_t>(1, table.raw().source().begin.line),
                       "category '" + std::string(category) +
-                          "': 'flag' lies above 'block', so it would never only flag");
+                          "': 'flag' lies above 'block'; raise 'block' or set it to \"never\"");
         return;
       }
 }

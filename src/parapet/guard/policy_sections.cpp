@@ -226,6 +226,7 @@ void PolicyReader::read_ocr(TomlTable& top) {
   ocr.data = data;
   table.read("min_side", ocr.min_side, 1, 4000);
   table.read("min_confidence", ocr.min_confidence, 0, 100);
+  table.read("min_letters", ocr.min_letters, 0, 1000);
   read_fail(table, ocr.fail);
   table.finish();
 }
