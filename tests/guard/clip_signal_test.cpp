@@ -146,17 +146,17 @@ TEST_F(ClipGuard, LongTextsAreReadToTheirEnd) {
   std::string text;
   for (int i = 0; i < 400; ++i) text += "tree ";
   const std::string whole = text + "a red boat near water";
-  // The category is what the last piece says.
+  // The category is what the last piece says, its opposite what the first one does.
   const auto chunks = text_chunks(whole, *Tokenizer::load(*folder_ / "clip"), 75);
-  const std::string zeroshot =
-      "neutral=['a photo of a tree']\n[[clip.zeroshot]]\ncategory='fire'\nprompts=['" +
-      std::string(chunks.back().text) + "']\n[category.fire]\n";
+  const std::string zeroshot = "neutral=['" + chunks.front().text +
+                               "']\n[[clip.zeroshot]]\ncategory='fire'\nprompts=['" +
+                               chunks.back().text + "']\n[category.fire]\n";
   const Guard guard(parse(zeroshot), {}, Context{});
   const auto plain = guard.check({.parts = {Part::text(text)}});
   const auto ending = guard.check({.parts = {Part::text(whole)}});
   EXPECT_TRUE(ending.complete);
-  EXPECT_LT(find(plain, "clip.zeroshot", "fire", Modality::kText)->value,
-            find(ending, "clip.zeroshot", "fire", Modality::kText)->value);
+  EXPECT_LT(find(plain, "clip.zeroshot", "fire", Modality::kText)->value, 0.5);
+  EXPECT_GT(find(ending, "clip.zeroshot", "fire", Modality::kText)->value, 0.5);
   const Guard small(parse("max_text_chunks=2\n" + zeroshot), {}, Context{});
   const auto decision = small.check({.parts = {Part::text(text)}});
   EXPECT_EQ(decision.not_scanned.at(0).reason, "text_too_long");

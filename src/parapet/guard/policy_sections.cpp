@@ -258,10 +258,11 @@ void PolicyReader::read_combinations(TomlTable& top) {
     if (table.read("when", options.when, 8192)) {
       try {
         const Expression expression = Expression::parse(options.when);
+        const auto names = policy_.taxonomy.names();
         for (const auto& category : expression.categories())
-          if (policy_.taxonomy.find(category) == nullptr)
+          if (!names.empty() && policy_.taxonomy.find(category) == nullptr)
             table.mistake("when", "asks for '" + category + "', which is not in the taxonomy" +
-                                      name_hint(category, policy_.taxonomy.names()));
+                                      name_hint(category, names));
         for (const auto& rule : expression.rules())
           if (std::find(rules.begin(), rules.end(), rule) == rules.end())
             table.mistake("when", "asks for rule '" + rule + "', which is not above it" +
