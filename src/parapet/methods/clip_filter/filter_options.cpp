@@ -125,9 +125,9 @@ void FilterOptions::validate(Problems& problems) const {
 }
 
 void FilterOptions::warn(const Context& context) const {
+  if (mode != "finetune") return;
   warn_outside(context, "--batch-size", static_cast<double>(batch), 32, 128, "32 to 128");
   warn_outside(context, "--epochs", static_cast<double>(epochs), 3, 10, "3 to 10");
-  if (mode != "finetune") return;
   warn_outside(context, "--trunk-lr", unfreeze.trunk_lr, 1e-6, 5e-5, "1e-6 to 5e-5");
   warn_outside(context, "--unfrozen-share", unfreeze.share, 0.3, 0.7, "0.3 to 0.7 (30 % to 70 %)");
 }

@@ -73,7 +73,7 @@ struct FilterOptions {
   AugmentOptions augment;
   void visit(OptionList& list);
   void validate(Problems& problems) const;
-  // One line per value outside the document's range.
+  // Mode finetune: one line per value outside the document's range.
   void warn(const Context& context) const;
 };
 

@@ -100,9 +100,9 @@ HeadLogits HeadNet::forward(const at::Tensor& image, const at::Tensor& text, dou
   if (!image.defined() || !text.defined()) return out;
   const at::Tensor features = head_features(HeadInput::kJoint, image, text);
   const at::Tensor joint = apply(heads[2], 2, features);
-  out.explicit_pair = joint.slice(1, 0, categories + 1) +
-                      side_gain.select(0, 0) * out.harm[0].detach() +
-                      side_gain.select(0, 1) * out.harm[1].detach();
+  const at::Tensor either_side = at::logaddexp(side_gain.select(0, 0) * out.harm[0].detach(),
+                                               side_gain.select(0, 1) * out.harm[1].detach());
+  out.explicit_pair = joint.slice(1, 0, categories + 1) + either_side;
   out.implicit_pair = apply(implicit, 3, features);
   out.harm[2] = at::logaddexp(out.explicit_pair, out.implicit_pair);
   out.contradiction = joint.select(1, categories + 1) + cosine_gain * (image * text).sum(1);

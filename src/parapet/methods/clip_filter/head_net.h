@@ -41,7 +41,8 @@ struct HeadNet {
   // An expert of its own for implicit pairs: where a few of many samples are implicit, one network
   // for both kinds of harm learns them badly.
   HeadLayers implicit;
-  // The pair's explicit logits = its head's + side_gain[0] * image's + side_gain[1] * text's; the
+  // The pair's explicit logits = its head's + log(exp(side_gain[0] * image's) + exp(side_gain[1] *
+  // text's)): one harmful side is enough, and the head learns where the other excuses it. The
   // sides' logits are inputs here, not trained through.
   at::Tensor side_gain;  // [2], starts at 1
   // Contradiction logit = the joint head's last output + gain * cosine; the gain starts at -20,
