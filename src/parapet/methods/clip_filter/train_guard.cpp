@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
+#include <initializer_list>
 
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
@@ -48,6 +48,54 @@ Splits load_splits(const TrainGuardOptions& options, const fs::path& run, int64_
     throw DataError(options.data + "/labels.jsonl", "split 'val' leaves no calibration samples",
                     "Half of it, by content, calibrates the heads: give it at least 100 samples.");
   return splits;
+}
+
+// One split, ready to train on or to measure.
+struct Part {
+  FilterSet set;
+  FilterInputs inputs;
+  FilterEmbeddings embeds;  // filled by embed_parts
+  int64_t copies;           // changed versions of each sample
+  Part(std::vector<LabelSample> samples, const std::vector<std::string>& categories,
+       const TrainGuardOptions& options, const ClipAssets& assets, const ClipModel& model,
+       bool training)
+      : set(make_filter_set(std::move(samples), categories, options.filter, training)),
+        inputs(set, assets, model.config().text.max_position_embeddings, options.filter.augment,
+               static_cast<uint64_t>(options.seed)),
+        copies(training && options.filter.mode == "heads" ? options.filter.augment_copies : 0) {}
+  Part(const Part&) = delete;
+  Part& operator=(const Part&) = delete;
+};
+
+// One process computes the embeddings; where there is a cache, the others read its file.
+void embed_parts(const TrainGuardOptions& options, std::initializer_list<Part*> parts,
+                 const ClipModel& model, const std::string& key, Communicator& communicator,
+                 const Context& context) {
+  const bool shared = !options.embedding_cache.empty();
+  if (!communicator.is_main() && shared) communicator.barrier();
+  for (Part* part : parts)
+    part->embeds =
+        embed_filter_set(part->inputs, model, part->copies, key, options.embedding_cache, context);
+  if (communicator.is_main() && shared) communicator.barrier();
+}
+
+FilterTaskInputs task_inputs(const TrainGuardOptions& options, const Part& train_part,
+                             const Part& val, ClipModel& model, const ClipAssets& assets,
+                             Communicator& communicator) {
+  FilterTaskInputs inputs;
+  inputs.train = &train_part.inputs;
+  inputs.train_embeds = &train_part.embeds;
+  inputs.val = &val.inputs;
+  inputs.val_embeds = &val.embeds;
+  inputs.model = &model;
+  inputs.assets = &assets;
+  inputs.steps_per_epoch = std::max<int64_t>(
+      1, train_part.set.size() / (options.filter.batch * communicator.world_size()));
+  inputs.base_lr = options.trainer.lr;
+  inputs.seed = static_cast<uint64_t>(options.seed);
+  inputs.rank = communicator.rank();
+  inputs.world_size = communicator.world_size();
+  return inputs;
 }
 
 // One entry per output, of the samples that are labelled for it.
@@ -117,6 +165,7 @@ TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& r
                          Communicator& communicator, const Context& context) {
   options.filter.warn(context);
   const bool finetune = options.filter.mode == "finetune";
+  const auto seed = static_cast<uint64_t>(options.seed);
   const nn::Precision precision = nn::resolve_precision(options.dtype, options.device);
   if (!precision.note.empty()) context.info(precision.note);
   // Weights that train need float32 masters.
@@ -126,68 +175,36 @@ TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& r
     throw DataError(options.model, "holds one tower only", "Guard heads need a full CLIPModel.");
   model.set_compute(precision.compute);
   const ClipAssets assets = load_clip_assets(options.model, model.config());
-  const auto seed = static_cast<uint64_t>(options.seed);
   at::manual_seed(Random::named(seed, "guard.torch." + std::to_string(communicator.rank())).next());
 
   Splits splits = load_splits(options, run.path(), communicator.rank(), context);
   const auto categories = label_categories(splits.train);
-  const FilterSet train_set =
-      make_filter_set(std::move(splits.train), categories, options.filter, true);
-  const FilterSet val_set =
-      make_filter_set(std::move(splits.val), categories, options.filter, false);
-  const FilterSet calibration_set =
-      make_filter_set(std::move(splits.calibration), categories, options.filter, false);
+  Part train_part(std::move(splits.train), categories, options, assets, model, true);
+  Part val(std::move(splits.val), categories, options, assets, model, false);
+  Part calibration(std::move(splits.calibration), categories, options, assets, model, false);
   if (options.filter.bias.balance != "none")
-    for (const auto& line : balance_table(train_set, options.filter.bias))
+    for (const auto& line : balance_table(train_part.set, options.filter.bias))
       context.info("balance: " + line);
-
-  const int64_t max_tokens = model.config().text.max_position_embeddings;
-  const auto inputs_of = [&](const FilterSet& set) {
-    return FilterInputs(set, assets, max_tokens, options.filter.augment, seed);
-  };
-  const FilterInputs train_inputs = inputs_of(train_set), val_inputs = inputs_of(val_set),
-                     calibration_inputs = inputs_of(calibration_set);
   const std::string model_key = model_content_key(options.model);
   const std::string key =
       model_key + c10::toString(precision.weights) + c10::toString(precision.compute);
-  const auto embed = [&](const FilterInputs& inputs, int64_t copies) {
-    return embed_filter_set(inputs, model, copies, key, options.embedding_cache, context);
-  };
-  // One process computes the embeddings; the others read its file.
-  const bool shared = !options.embedding_cache.empty();
-  if (!communicator.is_main() && shared) communicator.barrier();
-  const FilterEmbeddings train_embeds =
-      embed(train_inputs, finetune ? 0 : options.filter.augment_copies);
-  const FilterEmbeddings val_embeds = embed(val_inputs, 0);
-  const FilterEmbeddings calibration_embeds = embed(calibration_inputs, 0);
-  if (communicator.is_main() && shared) communicator.barrier();
+  embed_parts(options, {&train_part, &val, &calibration}, model, key, communicator, context);
 
   TrainedGuard result;
   result.net = HeadNet::random(model.config().projection_dim, options.filter.hidden,
                                static_cast<int64_t>(categories.size()), seed)
                    .on(at::Device(options.device));
-  const int64_t per_step = options.filter.batch * communicator.world_size();
-  FilterTaskInputs task_inputs;
-  task_inputs.train = &train_inputs;
-  task_inputs.train_embeds = &train_embeds;
-  task_inputs.val = &val_inputs;
-  task_inputs.val_embeds = &val_embeds;
-  task_inputs.model = &model;
-  task_inputs.assets = &assets;
-  task_inputs.steps_per_epoch = std::max<int64_t>(1, train_set.size() / per_step);
-  task_inputs.base_lr = options.trainer.lr;
-  task_inputs.seed = seed;
-  task_inputs.rank = communicator.rank();
-  task_inputs.world_size = communicator.world_size();
-  FilterTask task(result.net, options.filter, task_inputs);
-  const TrainerOptions trainer = scheduled(options, task_inputs.steps_per_epoch);
+  const FilterTaskInputs inputs =
+      task_inputs(options, train_part, val, model, assets, communicator);
+  FilterTask task(result.net, options.filter, inputs);
+  const TrainerOptions trainer = scheduled(options, inputs.steps_per_epoch);
   result.training = train(task, trainer, run.path(), communicator, context);
   if (trainer.patience > 0 && result.training.best_step >= 0) load_best(task, run.path());
 
   at::Tensor cosines;
-  result.calibration = calibration_scores(
-      task.logits_of(calibration_inputs, calibration_embeds, &cosines), calibration_set);
-  result.benign_cosines = benign_cosines(cosines, calibration_set);
+  const HeadLogits logits = task.logits_of(calibration.inputs, calibration.embeds, &cosines);
+  result.calibration = calibration_scores(logits, calibration.set);
+  result.benign_cosines = benign_cosines(cosines, calibration.set);
   result.info.categories = categories;
   result.info.embedding = finetune ? "tuned" : options.embedding;
   result.info.model_hash = model_key;
@@ -197,11 +214,11 @@ TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& r
     result.info.model_hash = model_content_key(run.model());
     result.tuned_trunk = true;
   }
-  result.train_keys = sample_keys(train_set.samples);
-  const auto val_keys = sample_keys(val_set.samples);
+  result.train_keys = sample_keys(train_part.set.samples);
+  const auto val_keys = sample_keys(val.set.samples);
   result.train_keys.insert(result.train_keys.end(), val_keys.begin(), val_keys.end());
-  result.calibration_keys = sample_keys(calibration_set.samples);
-  result.train_samples = train_set.size();
+  result.calibration_keys = sample_keys(calibration.set.samples);
+  result.train_samples = train_part.set.size();
   return result;
 }
 
