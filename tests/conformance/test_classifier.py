@@ -45,8 +45,7 @@ def pictures(tmp_path_factory):
         path = folder / f"{i}.{'png' if i % 2 else 'jpg'}"
         Image.fromarray(coarse).resize(size, Image.BICUBIC).save(path)
         paths.append(path)
-    world = sorted((ROOT / "out/demo/world/images").rglob("*.png"))[:3]
-    return paths + world
+    return paths
 
 
 def test_scores_equal_the_packages(runner, pictures):
@@ -57,5 +56,7 @@ def test_scores_equal_the_packages(runner, pictures):
     theirs = [float(runner.infer(path.read_bytes())) for path in pictures]
     assert len(ours) == len(theirs) >= 5
     # JPEG and resize agree to the last bit or nearly; onnxruntime and OpenVINO differ in rounding.
-    np.testing.assert_allclose(ours, theirs, atol=2e-3)
-    assert max(ours) - min(ours) > 1e-3  # the pictures are told apart
+    # Every picture here is harmless and scores near 0, so the log-odds are what tells them apart.
+    logits = [np.log(p) - np.log1p(-p) for p in np.array([ours, theirs], np.float64)]
+    np.testing.assert_allclose(logits[0], logits[1], atol=0.01)
+    assert np.ptp(logits[0]) > 1
