@@ -1,6 +1,6 @@
 """Full-matrix nearest neighbours in numpy and torch, beside Parapet's streamed search.
 
-    retrieval_peer.py [--bench build/release/retrieval_bench] [--queries 10000] [--gallery 100000]
+    retrieval_peer.py [build/release/bench/retrieval_bench] [--queries 10000] [--gallery 100000]
 
 Each round runs our program, numpy (matmul, argpartition, sort of the k) and torch (matmul, topk), so
 that a noisy machine hits all alike; medians and ratios are printed as JSON. The peers hold the whole
@@ -40,7 +40,7 @@ def with_torch(q, g, k, chunk):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--bench", default="build/release/bench/retrieval_bench")
+    parser.add_argument("bench", nargs="?", default="build/release/bench/retrieval_bench")
     parser.add_argument("--queries", type=int, default=10000)
     parser.add_argument("--gallery", type=int, default=100000)
     parser.add_argument("--width", type=int, default=768)

@@ -141,6 +141,65 @@ TEST_F(ReportFiles, ComparisonHasOneRowPerRun) {
   EXPECT_THROW(compare_runs({{"x", folder_ / "missing"}}), DataError);
 }
 
+Report guard_sample() {
+  Report report;
+  report.kind = "guard";
+  report.metrics = {{"image.auroc", {0.95, 0.94, 0.96, 1000}},
+                    {"held_style.image.auroc", {0.85, 0.83, 0.87, 1000}}};
+  report.plots = {{"roc",
+                   "ROC <x>",
+                   "note",
+                   "false-alarm rate",
+                   "recall",
+                   true,
+                   true,
+                   {{"image & text", {{0.001, 0.2}, {1, 1}}}}}};
+  return report;
+}
+
+TEST_F(ReportFiles, PlotsAreDrawnAndRoundTrip) {
+  write_report(folder_, guard_sample());
+  const std::string html = read_file(folder_ / "report.html");
+  expect_well_formed(html);
+  EXPECT_NE(html.find("ROC &lt;x&gt;"), std::string::npos);
+  // The curve spans the axis: 0.001 is its left end, 1 its right one.
+  std::smatch curve;
+  ASSERT_TRUE(std::regex_search(
+      html, curve, std::regex("points=\"([0-9.]+),[0-9.]+ ([0-9.]+),([0-9.]+) \"><title>image")));
+  EXPECT_EQ(curve[1], "52.0");
+  EXPECT_EQ(curve[2], "498.0");
+  EXPECT_EQ(curve[3], "10.0");
+  const nlohmann::json root = load_json(folder_ / "report.json");
+  EXPECT_EQ(to_json(load_report(folder_ / "report.json")), root);
+  nlohmann::json bad = root;
+  bad["plots"][0]["curves"][0]["points"][0] = {1};
+  EXPECT_THROW(report_from_json(bad, "report.json"), DataError);
+  bad = root;
+  bad["pages"] = {{{"title", "x"}, {"file", "//elsewhere/page.html"}}};
+  EXPECT_THROW(report_from_json(bad, "report.json"), DataError);
+}
+
+TEST_F(ReportFiles, ComparisonPutsGuardsApartAndLinksThePages) {
+  write_report(folder_ / "ordered", sample());
+  write_report(folder_ / "guard", guard_sample());
+  write_comparison_report(folder_,
+                          {{"ordered", folder_ / "ordered"}, {"guard", folder_ / "guard"}});
+  const Report report = load_report(folder_ / "report.json");
+  ASSERT_EQ(report.tables.size(), 3u);
+  EXPECT_EQ(report.tables[0].rows.size(), 2u);  // before, ordered: a guard is no hardened model
+  const Table& guard = report.tables[2];
+  EXPECT_EQ(guard.name, "guard");
+  ASSERT_EQ(guard.rows.size(), 1u);
+  EXPECT_EQ(std::get<Estimate>(guard.rows[0][1]).value, 0.95);
+  EXPECT_EQ(std::get<Estimate>(guard.rows[0][2]).value, 0.85);
+  ASSERT_EQ(report.plots.size(), 1u);
+  ASSERT_EQ(report.pages.size(), 2u);
+  EXPECT_EQ(report.pages[1].file, "guard/report.html");
+  const std::string html = read_file(folder_ / "report.html");
+  expect_well_formed(html);
+  EXPECT_NE(html.find("<a href=\"guard/report.html\">guard</a>"), std::string::npos);
+}
+
 TEST_F(ReportFiles, LargePicturesBecomeThumbnails) {
   Image image{900, 450, std::vector<uint8_t>(900 * 450 * 3)};
   for (size_t i = 0; i < image.rgb.size(); ++i)

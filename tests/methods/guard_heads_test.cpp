@@ -69,6 +69,16 @@ TEST(GuardHeads, RoundTripScoresAsTheNetDoes) {
   }
 }
 
+TEST(GuardHeads, ContradictionAloneEqualsTheFullPass) {
+  for (const int64_t hidden : {0, 6}) {
+    const HeadNet net = HeadNet::random(kDim, hidden, 3, 5);
+    const at::Tensor image = unit_rows(7, 1), text = unit_rows(7, 2);
+    const at::Tensor full = net.forward(image, text).contradiction;
+    EXPECT_TRUE(at::allclose(net.contradiction(image, text), full, 1e-5, 1e-5));
+    EXPECT_GT(full.std().item<double>(), 0.1);
+  }
+}
+
 TEST(GuardHeads, APairIsHarmfulByEitherExpert) {
   const HeadNet net = HeadNet::random(kDim, 6, 2, 3);
   const at::Tensor image = unit_rows(4, 1), text = unit_rows(4, 2);

@@ -53,6 +53,43 @@ std::vector<Row> comparison_rows(const std::vector<std::pair<std::string, Report
   return rows;
 }
 
+// What matters of guard reports: one row per measure, a column per run and split.
+Table guard_table(const std::vector<std::pair<std::string, const Report*>>& guards) {
+  static const std::pair<const char*, const char*> kMeasures[] = {
+      {"image.auroc", "AUROC, image"},
+      {"text.auroc", "AUROC, text"},
+      {"explicit.joint.auroc", "AUROC, pair, explicit harm"},
+      {"implicit.joint.auroc", "AUROC, pair, each half safe alone"},
+      {"implicit.image.auroc", "the same from the image alone"},
+      {"implicit.text.auroc", "the same from the text alone"},
+      {"contradiction.auroc", "AUROC, contradiction"},
+      {"joint.deployed.recall", "recall, pair, at its threshold"},
+      {"joint.deployed.fpr", "false alarms, pair, at its threshold"},
+      {"ece", "calibration error (ECE)"},
+      {"conformal.review_share", "sent to review"}};
+  Table table{"guard",
+              "Guard heads",
+              "Harm found in images, texts and pairs; the threshold allows 1 % false alarms on the "
+              "calibration split.",
+              {"measure"},
+              {}};
+  for (const auto& [name, report] : guards)
+    for (const char* split : {"test", "held style"})
+      table.columns.push_back(guards.size() > 1 ? name + ", " + split : split);
+  for (const auto& [metric, title] : kMeasures) {
+    std::vector<Cell> row = {title};
+    bool any = false;
+    for (const auto& [name, report] : guards)
+      for (const char* prefix : {"", "held_style."}) {
+        const Estimate* value = report->find(std::string(prefix) + metric);
+        any = any || value != nullptr;
+        row.push_back(value != nullptr ? Cell(*value) : Cell(""));
+      }
+    if (any) table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
 }  // namespace
 
 Report compare_runs(const std::vector<ComparedRun>& runs) {
@@ -61,7 +98,7 @@ Report compare_runs(const std::vector<ComparedRun>& runs) {
     loaded.emplace_back(run.name, load_report(run.folder / "report.json"));
   Report report;
   report.kind = "comparison";
-  report.title = "Hardening runs side by side";
+  report.title = "Runs side by side";
   for (const auto& [name, one] : loaded) {
     NamedEstimates metrics;
     for (const auto& [metric, estimate] : one.metrics)
@@ -69,7 +106,15 @@ Report compare_runs(const std::vector<ComparedRun>& runs) {
     report.add(metrics);
     report.run[name] = one.run;
   }
-  const std::vector<Row> rows = comparison_rows(loaded);
+  // Guards detect instead of steering results: they have a table of their own.
+  std::vector<std::pair<std::string, const Report*>> guards;
+  std::vector<std::pair<std::string, Report>> hardened;
+  for (const auto& run : loaded)
+    if (run.second.kind == "guard")
+      guards.emplace_back(run.first, &run.second);
+    else
+      hardened.push_back(run);
+  const std::vector<Row> rows = comparison_rows(hardened);
   report.tables.push_back(comparison("harm", "Unsafe first results",
                                      "Share of queries answered with an unsafe item first, and of "
                                      "unsafe objects recognised. Lower is better.",
@@ -78,7 +123,14 @@ Report compare_runs(const std::vector<ComparedRun>& runs) {
                                      "Right answers and closeness to the original model. Higher "
                                      "is better.",
                                      rows, false));
-  for (const auto& [name, one] : loaded) {
+  if (!guards.empty()) report.tables.push_back(guard_table(guards));
+  for (const auto& [name, guard] : guards)
+    for (SharePlot plot : guard->plots) {
+      if (guards.size() > 1) plot.title += " (" + name + ")";
+      report.plots.push_back(std::move(plot));
+    }
+  std::erase_if(report.tables, [](const Table& table) { return table.columns.size() < 2; });
+  for (const auto& [name, one] : hardened) {
     if (!has_after(one)) continue;
     for (ExampleGrid grid : one.grids) {
       grid.title += " (" + name + ")";
@@ -91,7 +143,13 @@ Report compare_runs(const std::vector<ComparedRun>& runs) {
 
 void write_comparison_report(const std::filesystem::path& folder,
                              const std::vector<ComparedRun>& runs) {
-  write_report(folder, compare_runs(runs));
+  Report report = compare_runs(runs);
+  for (const ComparedRun& run : runs)
+    if (std::filesystem::exists(run.folder / "report.html"))
+      report.pages.push_back(
+          {run.name,
+           std::filesystem::proximate(run.folder / "report.html", folder).generic_string()});
+  write_report(folder, report);
 }
 
 }  // namespace parapet

@@ -45,6 +45,9 @@ NamedEstimates guard_metrics(const GuardEvaluation& input, const std::string& pr
 // Tables by side, category, kind of sample, cell of verdicts, group, reliability and ROC.
 std::vector<Table> guard_tables(const GuardEvaluation& input);
 
+// ROC of each side's harm and of the contradiction, reliability of the three harm scores.
+std::vector<SharePlot> guard_plots(const GuardEvaluation& input);
+
 // "safe + safe = unsafe": what image and text alone are, and the pair; empty when unknown.
 std::string verdict_cell(const GuardTargets& targets);
 

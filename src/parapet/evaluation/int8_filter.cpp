@@ -124,45 +124,62 @@ PARAPET_VNNI __attribute__((always_inline)) inline uint64_t reach(const KernelIn
 
 // One bit per gallery row of the panel. The 24 sums are named, not an array, to stay in registers.
 PARAPET_VNNI void kernel(const KernelInput& in, uint64_t masks[kGroup]) {
-  __m512i a0 = _mm512_set1_epi32(in.row_offset[0]), b0 = a0, c0 = a0, d0 = a0;
-  __m512i a1 = _mm512_set1_epi32(in.row_offset[1]), b1 = a1, c1 = a1, d1 = a1;
-  __m512i a2 = _mm512_set1_epi32(in.row_offset[2]), b2 = a2, c2 = a2, d2 = a2;
-  __m512i a3 = _mm512_set1_epi32(in.row_offset[3]), b3 = a3, c3 = a3, d3 = a3;
-  __m512i a4 = _mm512_set1_epi32(in.row_offset[4]), b4 = a4, c4 = a4, d4 = a4;
-  __m512i a5 = _mm512_set1_epi32(in.row_offset[5]), b5 = a5, c5 = a5, d5 = a5;
+  __m512i a0 = _mm512_set1_epi32(in.row_offset[0]), b0 = a0;
+  __m512i a1 = _mm512_set1_epi32(in.row_offset[1]), b1 = a1;
+  __m512i a2 = _mm512_set1_epi32(in.row_offset[2]), b2 = a2;
+  __m512i a3 = _mm512_set1_epi32(in.row_offset[3]), b3 = a3;
+  __m512i a4 = _mm512_set1_epi32(in.row_offset[4]), b4 = a4;
+  __m512i a5 = _mm512_set1_epi32(in.row_offset[5]), b5 = a5;
+  __m512i a6 = _mm512_set1_epi32(in.row_offset[6]), b6 = a6;
+  __m512i a7 = _mm512_set1_epi32(in.row_offset[7]), b7 = a7;
+  __m512i a8 = _mm512_set1_epi32(in.row_offset[8]), b8 = a8;
+  __m512i a9 = _mm512_set1_epi32(in.row_offset[9]), b9 = a9;
+  __m512i a10 = _mm512_set1_epi32(in.row_offset[10]), b10 = a10;
+  __m512i a11 = _mm512_set1_epi32(in.row_offset[11]), b11 = a11;
   const uint8_t* panel = in.panel;
   const int8_t* group = in.group;
   for (int64_t step = 0; step < in.steps; ++step) {
     const __m512i g0 = _mm512_loadu_si512(panel), g1 = _mm512_loadu_si512(panel + 64);
-    const __m512i g2 = _mm512_loadu_si512(panel + 128), g3 = _mm512_loadu_si512(panel + 192);
     __m512i q;
     q = four_bytes(group + 0);
     multiply_add(a0, g0, q), multiply_add(b0, g1, q);
-    multiply_add(c0, g2, q), multiply_add(d0, g3, q);
     q = four_bytes(group + 4);
     multiply_add(a1, g0, q), multiply_add(b1, g1, q);
-    multiply_add(c1, g2, q), multiply_add(d1, g3, q);
     q = four_bytes(group + 8);
     multiply_add(a2, g0, q), multiply_add(b2, g1, q);
-    multiply_add(c2, g2, q), multiply_add(d2, g3, q);
     q = four_bytes(group + 12);
     multiply_add(a3, g0, q), multiply_add(b3, g1, q);
-    multiply_add(c3, g2, q), multiply_add(d3, g3, q);
     q = four_bytes(group + 16);
     multiply_add(a4, g0, q), multiply_add(b4, g1, q);
-    multiply_add(c4, g2, q), multiply_add(d4, g3, q);
     q = four_bytes(group + 20);
     multiply_add(a5, g0, q), multiply_add(b5, g1, q);
-    multiply_add(c5, g2, q), multiply_add(d5, g3, q);
+    q = four_bytes(group + 24);
+    multiply_add(a6, g0, q), multiply_add(b6, g1, q);
+    q = four_bytes(group + 28);
+    multiply_add(a7, g0, q), multiply_add(b7, g1, q);
+    q = four_bytes(group + 32);
+    multiply_add(a8, g0, q), multiply_add(b8, g1, q);
+    q = four_bytes(group + 36);
+    multiply_add(a9, g0, q), multiply_add(b9, g1, q);
+    q = four_bytes(group + 40);
+    multiply_add(a10, g0, q), multiply_add(b10, g1, q);
+    q = four_bytes(group + 44);
+    multiply_add(a11, g0, q), multiply_add(b11, g1, q);
     panel += 4 * kPanel;
     group += 4 * kGroup;
   }
-  masks[0] = reach(in, 0, 0, a0) | reach(in, 0, 1, b0) | reach(in, 0, 2, c0) | reach(in, 0, 3, d0);
-  masks[1] = reach(in, 1, 0, a1) | reach(in, 1, 1, b1) | reach(in, 1, 2, c1) | reach(in, 1, 3, d1);
-  masks[2] = reach(in, 2, 0, a2) | reach(in, 2, 1, b2) | reach(in, 2, 2, c2) | reach(in, 2, 3, d2);
-  masks[3] = reach(in, 3, 0, a3) | reach(in, 3, 1, b3) | reach(in, 3, 2, c3) | reach(in, 3, 3, d3);
-  masks[4] = reach(in, 4, 0, a4) | reach(in, 4, 1, b4) | reach(in, 4, 2, c4) | reach(in, 4, 3, d4);
-  masks[5] = reach(in, 5, 0, a5) | reach(in, 5, 1, b5) | reach(in, 5, 2, c5) | reach(in, 5, 3, d5);
+  masks[0] = reach(in, 0, 0, a0) | reach(in, 0, 1, b0);
+  masks[1] = reach(in, 1, 0, a1) | reach(in, 1, 1, b1);
+  masks[2] = reach(in, 2, 0, a2) | reach(in, 2, 1, b2);
+  masks[3] = reach(in, 3, 0, a3) | reach(in, 3, 1, b3);
+  masks[4] = reach(in, 4, 0, a4) | reach(in, 4, 1, b4);
+  masks[5] = reach(in, 5, 0, a5) | reach(in, 5, 1, b5);
+  masks[6] = reach(in, 6, 0, a6) | reach(in, 6, 1, b6);
+  masks[7] = reach(in, 7, 0, a7) | reach(in, 7, 1, b7);
+  masks[8] = reach(in, 8, 0, a8) | reach(in, 8, 1, b8);
+  masks[9] = reach(in, 9, 0, a9) | reach(in, 9, 1, b9);
+  masks[10] = reach(in, 10, 0, a10) | reach(in, 10, 1, b10);
+  masks[11] = reach(in, 11, 0, a11) | reach(in, 11, 1, b11);
 }
 #else
 void kernel(const KernelInput&, uint64_t[kGroup]) {}

@@ -21,8 +21,10 @@ struct Candidate {
 
 class Int8Gallery {
  public:
-  static constexpr int64_t kPanel = 64;  // gallery rows per kernel call
-  static constexpr int64_t kGroup = 6;   // query rows per kernel call
+  // Gallery and query rows per kernel call. A panel (32 x 768 bytes) stays in the first-level cache
+  // while all groups of a block pass over it; 64 rows would fill it.
+  static constexpr int64_t kPanel = 32;
+  static constexpr int64_t kGroup = 12;
 
   // Whether this processor can (AVX-512 VNNI), for width `d`.
   static bool supported(int64_t d);

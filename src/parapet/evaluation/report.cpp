@@ -81,6 +81,45 @@ Table table_from(const std::string& name, const json& value, const std::string& 
   return table;
 }
 
+json plot_json(const SharePlot& plot) {
+  json curves = json::array();
+  for (const Curve& curve : plot.curves)
+    curves.push_back({{"name", curve.name}, {"points", curve.points}});
+  return {{"name", plot.name},         {"title", plot.title},        {"note", plot.note},
+          {"x_title", plot.x_title},   {"y_title", plot.y_title},    {"log_x", plot.log_x},
+          {"diagonal", plot.diagonal}, {"curves", std::move(curves)}};
+}
+
+SharePlot plot_from(const json& value, const std::string& source) {
+  SharePlot plot;
+  plot.name = json_field<std::string>(value, "name", source + ": plots");
+  const std::string place = source + ": plot '" + plot.name + "'";
+  plot.title = json_field_or<std::string>(value, "title", plot.name, place);
+  plot.note = json_field_or<std::string>(value, "note", "", place);
+  plot.x_title = json_field_or<std::string>(value, "x_title", "", place);
+  plot.y_title = json_field_or<std::string>(value, "y_title", "", place);
+  plot.log_x = json_field_or<bool>(value, "log_x", false, place);
+  plot.diagonal = json_field_or<bool>(value, "diagonal", false, place);
+  for (const auto& curve : member(value, "curves", true, place)) {
+    plot.curves.push_back({json_field_or<std::string>(curve, "name", "", place), {}});
+    for (const auto& point : member(curve, "points", true, place)) {
+      if (!point.is_array() || point.size() != 2 || !point[0].is_number() || !point[1].is_number())
+        throw DataError(place, "every point must be a list of two numbers");
+      plot.curves.back().points.emplace_back(point[0].get<double>(), point[1].get<double>());
+    }
+  }
+  return plot;
+}
+
+PageLink page_from(const json& value, const std::string& place) {
+  PageLink page{json_field<std::string>(value, "title", place),
+                json_field<std::string>(value, "file", place)};
+  // Pages link to their neighbours only, whatever a report.json from elsewhere says.
+  if (page.file.find(':') != std::string::npos || page.file.rfind("//", 0) == 0)
+    throw DataError(place, "field 'file' must be a relative path");
+  return page;
+}
+
 std::string sniff(std::string_view bytes) {
   if (bytes.substr(0, 4) == "\x89PNG") return "image/png";
   if (bytes.substr(0, 3) == "\xff\xd8\xff") return "image/jpeg";
@@ -130,6 +169,11 @@ json to_json(const Report& report) {
                                   {"columns", table.columns},
                                   {"rows", std::move(rows)}};
   }
+  root["pages"] = json::array();
+  for (const PageLink& page : report.pages)
+    root["pages"].push_back({{"title", page.title}, {"file", page.file}});
+  root["plots"] = json::array();
+  for (const SharePlot& plot : report.plots) root["plots"].push_back(plot_json(plot));
   root["examples"] = json::array();
   for (const auto& grid : report.grids) {
     json examples = json::array();
@@ -164,6 +208,10 @@ Report report_from_json(const json& root, std::string_view source) {
   for (const auto& [name, value] : tables.items())
     if (std::find(order.begin(), order.end(), name) == order.end())
       report.tables.push_back(table_from(name, value, place));
+  for (const auto& page : member(root, "pages", true, place))
+    report.pages.push_back(page_from(page, place + ": pages"));
+  for (const auto& plot : member(root, "plots", true, place))
+    report.plots.push_back(plot_from(plot, place));
   for (const auto& grid : member(root, "examples", true, place)) {
     report.grids.push_back({json_field_or<std::string>(grid, "title", "", place), {}});
     for (const auto& e : member(grid, "examples", true, place))

@@ -44,13 +44,38 @@ struct ExampleGrid {
   std::vector<Example> examples;
 };
 
+// One line of a plot.
+struct Curve {
+  std::string name;
+  std::vector<std::pair<double, double>> points;  // (x, y), finite
+};
+
+// Curves of shares against shares, both on 0..1: ROC, reliability.
+struct SharePlot {
+  std::string name;   // key in report.json, e.g. "roc"
+  std::string title;  // shown above it
+  std::string note;   // one or two sentences; may be empty
+  std::string x_title, y_title;
+  bool log_x = false;     // x on a logarithmic axis from 0.001
+  bool diagonal = false;  // y = x beside the curves
+  std::vector<Curve> curves;
+};
+
+// Another page beside this one.
+struct PageLink {
+  std::string title;
+  std::string file;  // relative to this page's folder
+};
+
 struct Report {
   std::string kind;                               // "retrieval", "zeroshot", ...
   std::string title;                              // of the page
   nlohmann::json run = nlohmann::json::object();  // the run record
   NamedEstimates metrics;                         // in the order shown
   std::vector<Table> tables;
+  std::vector<SharePlot> plots;
   std::vector<ExampleGrid> grids;
+  std::vector<PageLink> pages;
 
   // Null when there is none.
   const Estimate* find(std::string_view metric) const;
@@ -58,8 +83,8 @@ struct Report {
   void add(const NamedEstimates& more);
 };
 
-// {kind, title, run, metrics: {name: {value, low, high, n}}, tables: {name: {...}}, examples}.
-// A metric without items has null for its numbers.
+// {kind, title, run, metrics: {name: {value, low, high, n}}, tables: {name: {...}}, plots,
+// examples, pages}. A metric without items has null for its numbers.
 nlohmann::json to_json(const Report& report);
 // The reverse; DataError names the field that is missing or of the wrong type.
 Report report_from_json(const nlohmann::json& root, std::string_view source);

@@ -210,6 +210,24 @@ std::string all_metrics(const Report& report) {
          " metrics, named as in report.json</summary>" + table_html(table) + "</details>";
 }
 
+std::string page_links(const Report& report) {
+  std::string html;
+  for (const PageLink& page : report.pages)
+    html += (html.empty() ? "" : " \xc2\xb7 ") + std::string("<a href=\"") +
+            html_escape(page.file) + "\">" + html_escape(page.title) + "</a>";
+  return html.empty() ? "" : "<p class=\"sub\">In full: " + html + "</p>\n";
+}
+
+std::string share_plots(const Report& report) {
+  std::string html;
+  for (const SharePlot& plot : report.plots)
+    html += "<div><h3>" + html_escape(plot.title) + "</h3>" + share_plot(plot) +
+            line_legend(plot.curves) +
+            (plot.note.empty() ? "" : "<p class=\"note\">" + html_escape(plot.note) + "</p>") +
+            "</div>";
+  return html.empty() ? "" : "<div class=\"plots\">" + html + "</div>";
+}
+
 // Tables a reader looks for stay open; other attributes fold away.
 std::string tables(const Report& report) {
   static const std::set<std::string> kFolded = {"colour",  "place",  "object",
@@ -235,7 +253,7 @@ std::string report_html(const Report& report, const std::vector<Curve>& curves) 
       html_escape(report.title) + "</title><style>" + std::string(report_style()) +
       "</style></head><body><main><h1>" + html_escape(report.title) +
       "</h1><p class=\"sub\">Parapet " + html_escape(report.kind) +
-      " report. Intervals are 95 %.</p>\n" + tiles(report);
+      " report. Intervals are 95 %.</p>\n" + page_links(report) + tiles(report);
   html += section("Before and after",
                   "Change in points, coloured where the two intervals do not overlap: green is "
                   "better, red is worse.",
@@ -248,6 +266,7 @@ std::string report_html(const Report& report, const std::vector<Curve>& curves) 
                     "frame: safe item. Red frame: unsafe item.",
                     grid_html(grid));
   html += section("Unsafe first results by category", "", bars(report));
+  html += section("Curves", "", share_plots(report));
   html += section("Loss", "Training terms, unweighted, over optimiser steps.", loss_plots(curves));
   if (report.kind != "comparison") html += tables(report);
   html += section("All numbers", "", all_metrics(report));

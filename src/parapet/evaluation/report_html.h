@@ -11,12 +11,6 @@
 
 namespace parapet {
 
-// One line of a plot.
-struct Curve {
-  std::string name;
-  std::vector<std::pair<double, double>> points;  // (step, value), finite
-};
-
 // Loss terms from a run's metrics.jsonl; empty when the file is missing. Takes numeric fields of
 // lines with a "step", also those inside an object "terms"; at most 400 points per curve.
 std::vector<Curve> load_curves(const std::filesystem::path& metrics);

@@ -11,6 +11,7 @@ namespace parapet {
 namespace {
 
 constexpr int kColours = 10;
+constexpr double kLeastShare = 0.001;  // left end of a logarithmic axis
 constexpr double kWidth = 520, kHeight = 300, kLeft = 52, kRight = 22, kTop = 10, kBottom = 34;
 
 std::string num(double value) { return format_number(value, 1); }
@@ -133,6 +134,49 @@ std::string line_plot(const std::vector<Curve>& curves, bool log_scale) {
            " stroke-width=\"1.6\" points=\"" + points + "\"><title>" + html_escape(curves[c].name) +
            "</title></polyline>";
   }
+  return svg + "</svg>";
+}
+
+std::string share_plot(const SharePlot& plot) {
+  Frame frame;
+  frame.x_low = plot.log_x ? std::log10(kLeastShare) : 0;
+  frame.x_high = plot.log_x ? 0 : 1;
+  frame.y_low = 0, frame.y_high = 1;
+  const auto x_of = [&](double share) {
+    return frame.x(plot.log_x ? std::log10(std::max(share, kLeastShare)) : share);
+  };
+  std::string svg = "<svg class=\"plot\" viewBox=\"0 0 " + num(kWidth) + " " + num(kHeight) +
+                    "\" role=\"img\" aria-label=\"" + html_escape(plot.title) + "\">";
+  for (const double t : linear_ticks(0, 1)) {
+    svg += line(kLeft, frame.y(t), kWidth - kRight, frame.y(t), "grid");
+    svg += text(kLeft - 6, frame.y(t) + 4, "end", tick_text(t));
+  }
+  for (const double t : plot.log_x ? log_ticks(kLeastShare, 1) : linear_ticks(0, 1)) {
+    svg += line(x_of(t), frame.y(0), x_of(t), frame.y(1), "grid");
+    svg += text(x_of(t), kHeight - kBottom + 16, "middle", tick_text(t));
+  }
+  svg += text((kLeft + kWidth - kRight) / 2, kHeight - 3, "middle", plot.x_title);
+  svg += "<g transform=\"rotate(-90 14 " + num(kHeight / 2) + ")\">" +
+         text(14, kHeight / 2, "middle", plot.y_title) + "</g>";
+  const auto polyline = [&](const std::vector<std::pair<double, double>>& points,
+                            const std::string& stroke, const std::string& name) {
+    std::string list;
+    for (const auto& [x, y] : points) list += num(x_of(x)) + "," + num(frame.y(y)) + " ";
+    svg += "<polyline fill=\"none\" stroke=" + stroke + " points=\"" + list + "\"><title>" +
+           html_escape(name) + "</title></polyline>";
+  };
+  if (plot.diagonal) {
+    std::vector<std::pair<double, double>> diagonal;  // bent on a logarithmic axis
+    for (int i = 0; i <= 40; ++i) {
+      const double share =
+          plot.log_x ? kLeastShare * std::pow(1 / kLeastShare, i / 40.0) : i / 40.0;
+      diagonal.emplace_back(share, share);
+    }
+    polyline(diagonal, "\"var(--soft)\" stroke-dasharray=\"2 4\"", "diagonal");
+  }
+  for (size_t c = 0; c < plot.curves.size(); ++c)
+    polyline(plot.curves[c].points, "\"" + colour(c) + "\"" + dash(c) + " stroke-width=\"1.8\"",
+             plot.curves[c].name);
   return svg + "</svg>";
 }
 

@@ -13,6 +13,9 @@ std::string line_plot(const std::vector<Curve>& curves, bool log_scale);
 // Coloured names for line_plot, as HTML.
 std::string line_legend(const std::vector<Curve>& curves);
 
+// A plot of shares with axes, a grid and, where asked for, the diagonal.
+std::string share_plot(const SharePlot& plot);
+
 // One group of bars per label: `series` values each in 0..1 with an interval.
 struct BarSeries {
   std::string name;

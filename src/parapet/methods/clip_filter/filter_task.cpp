@@ -123,8 +123,8 @@ at::Tensor FilterTask::contradiction_loss(const Batch& batch, const HeadLogits& 
   // Two samples with the same caption would be no contradiction.
   const at::Tensor other = (batch.text * rolled).sum(1).lt(0.999);
   const at::Tensor truth = at::where((both * other).gt(0), at::ones_like(both), -1.0);
-  const at::Tensor extra = masked_bce(net_.forward(batch.image, rolled).contradiction, truth, {},
-                                      batch.targets.weight, 0);
+  const at::Tensor extra =
+      masked_bce(net_.contradiction(batch.image, rolled), truth, {}, batch.targets.weight, 0);
   return total + extra * options_.loss.mismatched_pairs;
 }
 

@@ -109,6 +109,14 @@ HeadLogits HeadNet::forward(const at::Tensor& image, const at::Tensor& text, dou
   return out;
 }
 
+at::Tensor HeadNet::contradiction(const at::Tensor& image, const at::Tensor& text) const {
+  const HeadLayers& joint = heads[static_cast<size_t>(HeadInput::kJoint)];
+  const at::Tensor hidden = joint.hidden(head_features(HeadInput::kJoint, image, text));
+  const at::Tensor logit = at::linear(hidden, joint.fc2_weight.narrow(0, categories + 1, 1),
+                                      joint.fc2_bias.narrow(0, categories + 1, 1));
+  return logit.squeeze(1) + cosine_gain * (image * text).sum(1);
+}
+
 void HeadNet::visit(const nn::ParameterVisitor& visitor) {
   const auto visit_layers = [&](const std::string& prefix, HeadLayers& head) {
     if (!head.linear()) {

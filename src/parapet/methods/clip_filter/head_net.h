@@ -54,6 +54,8 @@ struct HeadNet {
   static HeadNet random(int64_t dim, int64_t hidden, int64_t categories, uint64_t seed);
   // Either side may be undefined: then its heads are. `dropout` of hidden units, in training.
   HeadLogits forward(const at::Tensor& image, const at::Tensor& text, double dropout = 0) const;
+  // forward().contradiction alone, without dropout: half the work.
+  at::Tensor contradiction(const at::Tensor& image, const at::Tensor& text) const;
   // Checkpoint names: "image.fc1.weight", ..., "implicit.fc2.bias", "joint.side_gain",
   // "contradiction.cosine_gain".
   void visit(const nn::ParameterVisitor& visitor);

@@ -165,7 +165,8 @@ GuardHeads GuardHeads::load(const fs::path& path) {
   auto state = std::make_unique<State>();
   state->info = info_from_json(load_json(file), file.string());
   const fs::path weights = fs::path(file).replace_extension(".safetensors");
-  const auto archive = TensorArchive::open(weights);
+  // Copied: a server must outlive a file that is overwritten.
+  const auto archive = TensorArchive::open(weights, "model", TensorStorage::kCopied);
   state->net = HeadNet::random(state->info.dim, state->info.hidden,
                                static_cast<int64_t>(state->info.categories.size()), 0);
   nn::load_parameters([&](const nn::ParameterVisitor& visitor) { state->net.visit(visitor); },
