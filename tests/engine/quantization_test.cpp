@@ -7,6 +7,7 @@
 
 #include "engine/tiny_clip.h"
 #include "parapet/core/error.h"
+#include "parapet/engine/cached_encoder.h"
 #include "parapet/engine/calibrate.h"
 #include "parapet/engine/calibrate_ranges.h"
 #include "parapet/engine/openvino_encoder.h"
@@ -110,6 +111,50 @@ TEST(Calibrate, RangesRoundTripAndRun) {
   EXPECT_NE(exact->identity(), quantized->identity());
 }
 
+// What `parapet quantize` writes beside the weights is not the model.
+TEST(ContentKey, IsThatOfTheModelWhateverLiesBeside) {
+  const TempFolder folder;
+  std::filesystem::copy(calibrated().folder.path(), folder.path());
+  const EncoderOptions fp32{.backend = "openvino", .precision = "fp32"};
+  EncoderOptions int8{.backend = "openvino", .precision = "int8"};
+  const auto& from = calibrated().folder.path();
+  const std::string model = model_content_key(from);
+  const std::string weights = weights_file_hash(from);
+  calibrated().result.ranges.save(folder.path());
+  write_file_atomic(folder / "report.json", "{}");
+  write_file_atomic(folder / "guard_heads.json", "{}");
+  write_file_atomic(folder / "guard_heads.safetensors", "heads");
+  EXPECT_EQ(model_content_key(folder.path()), model);
+  EXPECT_EQ(weights_file_hash(folder.path()), weights);
+  EXPECT_EQ(encoder_key(folder.path(), fp32), encoder_key(from, fp32));
+  for (const char* precision : {"int8", "auto"}) {
+    int8.precision = precision;
+    const std::string first = encoder_key(folder.path(), int8);
+    EXPECT_NE(first, encoder_key(from, int8));
+    QuantizationRanges other = calibrated().result.ranges;
+    other.points.begin()->second.high *= 2;
+    other.save(folder.path());
+    EXPECT_NE(encoder_key(folder.path(), int8), first);
+    calibrated().result.ranges.save(folder.path());
+  }
+  test::write_tiny_clip(folder.path(), {}, 2);
+  EXPECT_NE(model_content_key(folder.path()), model);
+}
+
+TEST(ContentKey, OfAnAdapterIsItsConfigurationAndWeights) {
+  const TempFolder folder;
+  write_file_atomic(folder / "adapter_config.json", "{}");
+  write_file_atomic(folder / "adapter_model.safetensors", "one");
+  const std::string key = model_content_key(folder.path());
+  write_file_atomic(folder / "README.txt", "notes");
+  EXPECT_EQ(model_content_key(folder.path()), key);
+  write_file_atomic(folder / "adapter_config.json", R"({"r": 4})");
+  const std::string other = model_content_key(folder.path());
+  EXPECT_NE(other, key);
+  write_file_atomic(folder / "adapter_model.safetensors", "two");
+  EXPECT_NE(model_content_key(folder.path()), other);
+}
+
 TEST(Calibrate, SensitiveLayersStayInFloat) {
   CalibrateOptions options;
   options.target_cosine = 1.0;  // never reached: layers are kept up to the limit
@@ -136,14 +181,17 @@ TEST(Calibrate, GateFailsWhereAskedTooMuch) {
   options.min_cosine = 1.0;
   options.max_kept = 0;
   options.gates = {[](Encoder& reference, Encoder& quantized) {
-    return GateResult{"dims", static_cast<double>(reference.dim() - quantized.dim()), 0, true};
+    return std::vector<GateResult>{
+        {"dims", static_cast<double>(reference.dim() - quantized.dim()), 0, true},
+        {"other", 1, 0, false}};
   }};
   const auto& known = calibrated();
   const auto result =
       calibrate(known.folder.path(), known.calibration, known.held_out, options, {});
   EXPECT_FALSE(result.passed());
-  ASSERT_EQ(result.gates.size(), 3u);
+  ASSERT_EQ(result.gates.size(), 4u);
   EXPECT_TRUE(result.gates[2].passed);
+  EXPECT_FALSE(result.gates[3].passed);
 }
 
 TEST(Calibrate, HeldOutInputsMustBeNew) {

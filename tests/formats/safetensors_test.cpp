@@ -210,6 +210,36 @@ TEST_F(Safetensors, RefusesPicklesAndTellsHowToConvert) {
   EXPECT_HAS(data_error([&] { TensorArchive::open(renamed); }), "pickle");
 }
 
+TEST_F(Safetensors, CopiedTensorsOutliveTheFile) {
+  const fs::path file = folder_ / "model.safetensors";
+  write_safetensors(file, {{"a", view_of<float>(DType::kF32, {2, 1}, {1, 2})},
+                           {"b", view_of<float>(DType::kF32, {3}, {3, 4, 5})},
+                           {"c", view_of<float>(DType::kF32, {0}, {})}});
+  const auto copied = TensorArchive::open(file, "model", TensorStorage::kCopied);
+  const auto one = TensorArchive::open(file, "model", TensorStorage::kCopied,
+                                       [](const std::string& name) { return name == "b"; });
+  fs::resize_file(file, 0);  // a mapped tensor would end the program now
+  const auto values = [](const TensorView& view) {
+    std::vector<float> out(static_cast<size_t>(view.elements()));
+    std::memcpy(out.data(), view.data.data(), view.data.size());
+    return out;
+  };
+  ASSERT_EQ(copied.tensors().size(), 3u);
+  EXPECT_EQ(values(*copied.find("a")), (std::vector<float>{1, 2}));
+  EXPECT_EQ(values(*copied.find("b")), (std::vector<float>{3, 4, 5}));
+  EXPECT_EQ(copied.find("a")->shape, (std::vector<int64_t>{2, 1}));
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(copied.find("b")->data.data()) % 64, 0u);
+  ASSERT_EQ(one.tensors().size(), 1u);
+  EXPECT_EQ(values(*one.find("b")), (std::vector<float>{3, 4, 5}));
+  EXPECT_HAS(data_error([&] { TensorArchive::open(file, "model", TensorStorage::kCopied); }),
+             "truncated");
+  EXPECT_HAS(data_error([&] {
+               TensorArchive::open(folder_.path() / "none.safetensors", "model",
+                                   TensorStorage::kCopied);
+             }),
+             "does not exist");
+}
+
 TEST_F(Safetensors, WriterChecksItsInput) {
   const fs::path file = folder_ / "w.safetensors";
   const auto x = view_of<float>(DType::kF32, {1}, {1});

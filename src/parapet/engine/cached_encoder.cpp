@@ -7,8 +7,10 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/threads.h"
+#include "parapet/engine/quantization.h"
 #include "parapet/formats/image.h"
 #include "parapet/formats/safetensors.h"
+#include "parapet/models/model_folder.h"
 #include "parapet/nn/checkpoint.h"
 #include "parapet/nn/precision.h"
 
@@ -88,12 +90,9 @@ class CachedEncoder final : public Encoder {
 
 std::string model_content_key(const fs::path& folder) {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const auto extension = entry.path().extension();
-    if (entry.is_regular_file() &&
-        (extension == ".json" || extension == ".safetensors" || extension == ".txt"))
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.is_regular_file() && defines_model(entry.path().filename().string()))
       files.push_back(entry.path());
-  }
   std::sort(files.begin(), files.end());
   Sha256 hash;
   for (const auto& file : files) hash.update(file.filename().string()).update(sha256_file(file));
@@ -109,6 +108,8 @@ std::string encoder_key(const fs::path& model, const EncoderOptions& options) {
            c10::toString(precision.compute);
   } else {
     key += "/" + options.precision;
+    const bool can_be_int8 = options.precision == "auto" || options.precision == "int8";
+    if (can_be_int8 && has_quantization(model)) key += "/" + quantization_file_hash(model);
   }
   return options.exact_decode ? key + "/exact" : key;
 }

@@ -1,5 +1,7 @@
 // Embeddings kept on disk by content: what a frozen model says about the same inputs is computed
-// once, by whichever command asks first.
+// once, by whichever command asks first. One tensor file per call over a whole data set: commands
+// ask for the same 100,000 rows again, in order. A server asks for single items that come back one
+// by one; that is engine/embedding_cache.h.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -9,11 +11,14 @@
 
 namespace parapet {
 
-// SHA-256 over config, tokenizer, preprocessing and weights of a folder.
+// SHA-256 over configuration, tokenizer, preprocessing and weights of a model or adapter folder.
+// What lies beside them does not count: a folder that `parapet quantize` wrote has the key of the
+// model it was made from, so guard heads trained on that fit both.
 std::string model_content_key(const std::filesystem::path& folder);
 
 // Identifies what `open_encoder(model, options)` computes: the model's (and adapter's) content, the
-// backend, the types of weights and arithmetic, the decoding mode. Batch sizes are not part of it.
+// backend, the types of weights and arithmetic, quantization ranges where int8 may be used, the
+// decoding mode. Batch sizes are not part of it.
 std::string encoder_key(const std::filesystem::path& model, const EncoderOptions& options);
 
 // Each call of `encoder` with the same inputs (image bytes, texts, in order) and the same `key` is

@@ -256,7 +256,9 @@ void fit_to_held_out(const fs::path& folder, const ClipConfig& config,
   };
   if (config.has_vision()) gate("image.cosine", result.image_cosines);
   if (config.has_text()) gate("text.cosine", result.text_cosines);
-  for (const auto& extra : options.gates) result.gates.push_back(extra(*reference, *quantized));
+  for (const auto& extra : options.gates)
+    for (GateResult& further : extra(*reference, *quantized))
+      result.gates.push_back(std::move(further));
 }
 
 }  // namespace

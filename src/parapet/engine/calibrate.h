@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,13 +19,16 @@ struct CalibrationSet {
   std::vector<std::string> texts;
 };
 
-// A further condition on the quantized encoder beside the cosine, e.g. a guard's AUROC.
 struct GateResult {
   std::string name;
   double value = 0, limit = 0;
   bool passed = false;
+  // Of each encoder, where `value` compares the two.
+  std::optional<double> reference{}, quantized{};
 };
-using QuantizationGate = std::function<GateResult(Encoder& reference, Encoder& quantized)>;
+// Further conditions on the quantized encoder beside the cosine, e.g. a guard's AUROC.
+using QuantizationGate =
+    std::function<std::vector<GateResult>(Encoder& reference, Encoder& quantized)>;
 
 struct CalibrateOptions {
   double min_cosine = 0.995;     // gate: mean cosine to fp32 on the held-out inputs, per tower

@@ -8,6 +8,7 @@
 #include "parapet/core/files.h"
 #include "parapet/core/strings.h"
 #include "parapet/formats/safetensors.h"
+#include "parapet/models/model_folder.h"
 
 namespace parapet {
 namespace {
@@ -84,11 +85,14 @@ std::vector<std::pair<std::string, int64_t>> quantization_points(const ClipConfi
 
 bool has_quantization(const fs::path& folder) { return fs::exists(folder / kFile); }
 
+std::string quantization_file_hash(const fs::path& folder) { return sha256_file(folder / kFile); }
+
 std::string weights_file_hash(const fs::path& folder) {
   std::vector<fs::path> files;
   if (fs::is_directory(folder))
     for (const auto& entry : fs::directory_iterator(folder))
-      if (entry.path().extension() == ".safetensors" && entry.path().filename() != kFile)
+      if (entry.path().extension() == ".safetensors" &&
+          is_weights_file(entry.path().filename().string()))
         files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   Sha256 hash;

@@ -36,9 +36,11 @@ struct QuantizationRanges {
 };
 
 bool has_quantization(const std::filesystem::path& folder);
+// SHA-256 of the folder's ranges as they lie there.
+std::string quantization_file_hash(const std::filesystem::path& folder);
 // All point names of a model, in order, with the number of channels.
 std::vector<std::pair<std::string, int64_t>> quantization_points(const ClipConfig& config);
-// SHA-256 over the bytes of the folder's safetensors files and its config.json.
+// SHA-256 over the bytes of the folder's weights and its config.json.
 std::string weights_file_hash(const std::filesystem::path& folder);
 
 }  // namespace parapet

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -27,6 +28,12 @@ struct TensorView {
   int64_t elements() const;
 };
 
+// Where the tensors of an opened file are.
+enum class TensorStorage {
+  kMapped,  // in the file, read when touched: it must stay as it is while they live
+  kCopied,  // each in memory of its own: the file may change or go once it was opened
+};
+
 // All tensors of a model: one file, or the shards of an index.
 class TensorArchive {
  public:
@@ -35,7 +42,11 @@ class TensorArchive {
   // wrong: header length or JSON, unknown dtype, shape x dtype != bytes, holes, overlaps, data
   // beyond the end of the file, tensors that the index names and the shard lacks. A folder or file
   // with only a pickle (.bin, .pt, .ckpt) is refused with how to convert it.
-  static TensorArchive open(const std::filesystem::path& path, std::string_view stem = "model");
+  // Only tensors that `keep` accepts are in the archive (empty = all). kCopied: a file that is cut
+  // short while it is read is a DataError too.
+  static TensorArchive open(const std::filesystem::path& path, std::string_view stem = "model",
+                            TensorStorage storage = TensorStorage::kMapped,
+                            const std::function<bool(const std::string& name)>& keep = {});
 
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
   const TensorView* find(const std::string& name) const;

@@ -1,6 +1,9 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -42,6 +45,64 @@ class Findings {
   std::string text_;
 };
 
+// A file's bytes, in a map or read piece by piece into memory of their own.
+class FileBytes {
+ public:
+  FileBytes(const fs::path& path, TensorStorage storage) : path_(path) {
+    if (storage == TensorStorage::kMapped) {
+      map_ = MappedFile::open(path);
+      size_ = map_->bytes().size();
+      return;
+    }
+    std::error_code error;
+    if (!fs::is_regular_file(path, error)) throw DataError(path.string(), "not a regular file");
+    in_.open(path, std::ios::binary | std::ios::ate);
+    if (!in_) throw DataError(path.string(), "cannot be read", "Check its permissions.");
+    size_ = static_cast<uint64_t>(in_.tellg());
+  }
+  const fs::path& path() const { return path_; }
+  uint64_t size() const { return size_; }
+
+  std::string text(uint64_t begin, uint64_t count) const {
+    std::string out(count, '\0');
+    if (map_)
+      std::memcpy(out.data(), map_->bytes().data() + begin, count);
+    else
+      read(begin, out.data(), count);
+    return out;
+  }
+  void fill(TensorView& view, uint64_t begin, uint64_t count) const {
+    if (map_) {
+      view.data = map_->bytes().subspan(begin, count);
+      view.owner = map_;
+      return;
+    }
+    const std::shared_ptr<std::byte> block(
+        static_cast<std::byte*>(::operator new(count, kAlignment)),
+        [](std::byte* data) { ::operator delete(data, kAlignment); });
+    read(begin, reinterpret_cast<char*>(block.get()), count);
+    view.data = {block.get(), count};
+    view.owner = block;
+  }
+  // Start reading ahead: a checkpoint is nearly always read whole.
+  void will_need() const {
+    if (map_) ::madvise(map_->bytes().data(), map_->bytes().size(), MADV_WILLNEED);
+  }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};  // as torch and OpenVINO like it
+  void read(uint64_t begin, char* out, uint64_t count) const {
+    in_.seekg(static_cast<std::streamoff>(begin));
+    if (!in_.read(out, static_cast<std::streamsize>(count)))
+      throw DataError(path_.string(), "became shorter while it was read",
+                      "Replace model files by a rename, and load again.");
+  }
+  fs::path path_;
+  std::shared_ptr<const MappedFile> map_;
+  mutable std::ifstream in_;
+  uint64_t size_ = 0;
+};
+
 struct Entry {
   std::string name;
   DType dtype = DType::kF32;
@@ -52,24 +113,24 @@ struct Entry {
 
 // The JSON header: length checked before anything is parsed, names checked for repeats (a JSON
 // library keeps only one of them).
-json parse_header(const MappedFile& file, uint64_t& data_start) {
-  const auto bytes = file.bytes();
+json parse_header(const FileBytes& file, uint64_t& data_start) {
   const std::string source = file.path().string();
-  if (bytes.size() < 8)
+  if (file.size() < 8)
     throw DataError(
         source,
-        "is " + std::to_string(bytes.size()) + " bytes long, a safetensors file has at least 8",
+        "is " + std::to_string(file.size()) + " bytes long, a safetensors file has at least 8",
         "The file is empty or truncated: copy it again.");
+  const std::string field = file.text(0, 8);
   uint64_t length = 0;
-  for (int i = 7; i >= 0; --i) length = length << 8 | static_cast<uint8_t>(bytes[size_t(i)]);
-  if (length > kMaxHeader || length > bytes.size() - 8)
+  for (int i = 7; i >= 0; --i) length = length << 8 | static_cast<uint8_t>(field[size_t(i)]);
+  if (length > kMaxHeader || length > file.size() - 8)
     throw DataError(source,
                     "the header says it is " + std::to_string(length) +
-                        " bytes long, the file has " + std::to_string(bytes.size() - 8) +
+                        " bytes long, the file has " + std::to_string(file.size() - 8) +
                         " after the length field (limit " + std::to_string(kMaxHeader) + ")",
                     "The file is truncated or is not a safetensors file.");
   data_start = 8 + length;
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + 8, length);
+  const std::string text = file.text(8, length);
   if (text.empty() || text.front() != '{')
     throw DataError(source, "the header at byte 8 is not a JSON object",
                     "The file is damaged or is not a safetensors file.");
@@ -169,12 +230,13 @@ void read_metadata(const json& value, const fs::path& file, OneFile& out) {
   }
 }
 
-OneFile read_file_tensors(const fs::path& path) {
+using Keep = std::function<bool(const std::string& name)>;
+
+OneFile read_file_tensors(const fs::path& path, TensorStorage storage, const Keep& keep) {
   safetensors_detail::refuse_pickle(path);
-  const auto file = MappedFile::open(path);
+  const FileBytes file(path, storage);
   uint64_t data_start = 0;
-  const json header = parse_header(*file, data_start);
-  const auto data = file->bytes().subspan(data_start);
+  const json header = parse_header(file, data_start);
   OneFile out;
   Findings findings;
   std::vector<Entry> entries;
@@ -186,13 +248,16 @@ OneFile read_file_tensors(const fs::path& path) {
       entries.push_back(std::move(entry));
   }
   findings.throw_if_any(path);
-  check_layout(entries, data.size(), findings);
+  check_layout(entries, file.size() - data_start, findings);
   findings.throw_if_any(path);
-  for (Entry& entry : entries)
-    out.tensors[entry.name] = {entry.dtype, std::move(entry.shape),
-                               data.subspan(entry.begin, entry.end - entry.begin), file};
-  // Start reading ahead: a checkpoint is nearly always read whole.
-  ::madvise(file->bytes().data(), file->bytes().size(), MADV_WILLNEED);
+  for (Entry& entry : entries) {
+    if (keep && !keep(entry.name)) continue;
+    TensorView& view = out.tensors[entry.name];
+    view.dtype = entry.dtype;
+    view.shape = std::move(entry.shape);
+    file.fill(view, data_start + entry.begin, entry.end - entry.begin);
+  }
+  file.will_need();
   return out;
 }
 
@@ -208,7 +273,8 @@ std::string TensorArchive::source_of(const std::string& name) const {
   return it == files_.end() ? path_.string() : it->second;
 }
 
-TensorArchive TensorArchive::open(const fs::path& path, std::string_view stem) {
+TensorArchive TensorArchive::open(const fs::path& path, std::string_view stem,
+                                  TensorStorage storage, const Keep& keep) {
   TensorArchive archive;
   archive.path_ = safetensors_detail::locate(path, stem);
   const bool is_index = archive.path_.extension() == ".json";
@@ -218,7 +284,7 @@ TensorArchive TensorArchive::open(const fs::path& path, std::string_view stem) {
   if (!is_index) shards.insert(archive.path_);
   for (const auto& [name, shard] : weight_map) shards.insert(archive.path_.parent_path() / shard);
   for (const fs::path& shard : shards) {
-    OneFile one = read_file_tensors(shard);
+    OneFile one = read_file_tensors(shard, storage, keep);
     for (auto& [name, view] : one.tensors) {
       if (const auto [it, fresh] = archive.files_.emplace(name, shard.string()); !fresh)
         throw DataError(shard.string(), "tensor '" + name + "' is also in " + it->second,
@@ -229,6 +295,7 @@ TensorArchive TensorArchive::open(const fs::path& path, std::string_view stem) {
   }
   Findings missing;
   for (const auto& [name, shard] : weight_map) {
+    if (keep && !keep(name)) continue;
     const auto it = archive.files_.find(name);
     if (it == archive.files_.end())
       missing.add(name, "is in the index but not in " + shard);

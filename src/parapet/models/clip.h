@@ -100,9 +100,11 @@ class ClipModel {
   ClipModel& operator=(ClipModel&&) = default;
 
   // A Hugging Face folder of any of the five classes. `dtype` is the type weights are kept in
-  // (Undefined = as stored); the logit scale is float32 unless kept as stored.
+  // (Undefined = as stored); the logit scale is float32 unless kept as stored. Weights may stay in
+  // the mapped file unless `storage` says otherwise.
   static ClipModel load(const std::filesystem::path& folder, at::Device device = at::kCPU,
-                        at::ScalarType dtype = at::kFloat);
+                        at::ScalarType dtype = at::kFloat,
+                        TensorStorage storage = TensorStorage::kMapped);
   // Initialised as `transformers` does (factor 1.0), from our own seeded stream.
   static ClipModel random(const ClipConfig& config, uint64_t seed);
 

@@ -8,6 +8,7 @@
 #include "parapet/core/json.h"
 #include "parapet/core/random.h"
 #include "parapet/models/clip.h"
+#include "parapet/models/model_folder.h"
 
 namespace parapet {
 namespace {
@@ -26,9 +27,10 @@ at::Tensor normal_tensor(const std::vector<int64_t>& shape, double deviation, Ra
 
 }  // namespace
 
-ClipModel ClipModel::load(const fs::path& folder, at::Device device, at::ScalarType dtype) {
+ClipModel ClipModel::load(const fs::path& folder, at::Device device, at::ScalarType dtype,
+                          TensorStorage storage) {
   ClipModel model(ClipConfig::load(folder));
-  const TensorArchive archive = TensorArchive::open(folder);
+  const TensorArchive archive = TensorArchive::open(folder, "model", storage);
   const bool single = model.config_.kind != ClipKind::kFull;
   model.bare_names_ = single &&
                       archive.find("text_model.embeddings.token_embedding.weight") == nullptr &&
@@ -115,12 +117,10 @@ void ClipModel::save(const fs::path& folder, const fs::path& from) {
 
 std::vector<std::string> copy_model_assets(const fs::path& from, const fs::path& to) {
   std::vector<std::string> copied;
-  for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json",
-                           "special_tokens_map.json", "added_tokens.json",
-                           "preprocessor_config.json", "processor_config.json"}) {
+  for (const std::string_view name : model_asset_names()) {
     if (!fs::exists(from / name) || fs::equivalent(from, to)) continue;
     fs::copy_file(from / name, to / name, fs::copy_options::overwrite_existing);
-    copied.push_back(name);
+    copied.emplace_back(name);
   }
   return copied;
 }
