@@ -32,6 +32,14 @@ class ClipGuard : public testing::Test {
     info.model_hash = model_content_key(*folder_ / "clip");
     info.embedding = "original";
     for (int i = 0; i <= 100; ++i) info.cosine_quantiles.push_back(-1 + 0.02 * i);
+    // Every score lies above the first two and below the third.
+    for (const char* name : {"image.weapon", "text.weapon", "joint.weapon", "image.harm",
+                             "text.harm", "joint.harm", "contradiction"})
+      info.thresholds[name] = {.fpr1 = 2e-9,
+                               .recall95 = 1e-9,
+                               .review_low = std::nan(""),
+                               .review_high = std::nan(""),
+                               .best_f1 = 1.5};
     save_heads(*folder_ / "heads", net, info);
     std::filesystem::copy(std::filesystem::path(PARAPET_SOURCE_DIR) / "policies/taxonomy.toml",
                           *folder_ / "taxonomy.toml");
@@ -101,6 +109,45 @@ TEST_F(ClipGuard, HeadsScoreImagesTextsAndPairs) {
   EXPECT_NEAR(agreement->value, 1 - (scores.cosine + 1) / 2, 0.02);
 }
 
+TEST_F(ClipGuard, DecidesByThresholdsOfTheHeadsAndShowsThem) {
+  const Guard guard(parse("heads='heads'\n[defaults]\nflag='recall95'\nblock='best_f1'\n"
+                          "[category.weapon]\n[category.any_harm]\nblock='fpr1'\n"),
+                    {}, Context{});
+  const Decision decision = guard.check({.parts = {Part::text("a red boat")}});
+  EXPECT_EQ(decision.action, Action::kBlock);
+  for (const CategoryResult& category : decision.categories) {
+    const bool all = category.category == "any_harm";
+    if (!all && category.category != "weapon") continue;
+    EXPECT_EQ(category.flag_at, 1e-9);
+    EXPECT_EQ(category.block_at, all ? 2e-9 : 1.5);
+    EXPECT_EQ(category.action, all ? Action::kBlock : Action::kFlag);
+  }
+}
+
+// A threshold of the heads means nothing for the scores of anything else.
+TEST_F(ClipGuard, RefusesNamedThresholdsForScoresOfAnotherScale) {
+  const auto refusal = [&](const std::string& toml, GuardOptions options = {}) -> std::string {
+    try {
+      const Guard guard(parse("heads='heads'\nneutral=['a tree']\n" + toml), options, Context{});
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const std::string named = "[category.contradiction]\nflag='fpr1'\n[category.weapon]\nflag=";
+  EXPECT_NE(refusal("[consistency]\n" + named + "0.5\n").find("category 'contradiction'"),
+            std::string::npos);
+  EXPECT_EQ(refusal("[consistency]\ncategory='disagreement'\n" + named + "0.5\n"), "");
+  const std::string zeroshot = "[[clip.zeroshot]]\ncategory='weapon'\nprompts=['a sword']\n";
+  EXPECT_NE(refusal(zeroshot + named + "'fpr1'\n").find("but clip scores it too"),
+            std::string::npos);
+  EXPECT_EQ(refusal(zeroshot + named + "0.5\n"), "");
+  const auto signal = std::make_shared<test::FakeSignal>();
+  signal->text_scores = {{"weapon", 0.5}};
+  EXPECT_NE(refusal(named + "'fpr1'\n", {.signals = {signal}}).find("but fake scores it too"),
+            std::string::npos);
+}
+
 TEST_F(ClipGuard, CategoriesFromSentencesAndExamples) {
   const Guard guard(parse(R"(neutral=["a photo of a tree"]
 [[clip.zeroshot]]
@@ -139,6 +186,20 @@ TEST_F(ClipGuard, RefusesHeadsOfAnotherModelAndUnknownCategories) {
   info.categories = {"not_in_the_taxonomy"};
   save_heads(*folder_ / "odd_heads", net, info);
   EXPECT_THROW(Guard(parse("heads='odd_heads'\n"), {}, Context{}), UsageError);
+}
+
+TEST_F(ClipGuard, RefusesHeadsReplacedSinceThePolicyWasRead) {
+  HeadNet net = HeadNet::random(48, 0, 1, 7);
+  GuardHeadsInfo info;
+  info.categories = {"weapon"};
+  info.dim = 48;
+  info.model_hash = model_content_key(*folder_ / "clip");
+  save_heads(*folder_ / "new_heads", net, info);
+  Policy policy = parse("heads='new_heads'\n");
+  net = HeadNet::random(48, 0, 1, 8);
+  save_heads(*folder_ / "new_heads", net, info);
+  EXPECT_THROW(Guard(std::move(policy), {}, Context{}), DataError);
+  const Guard guard(parse("heads='new_heads'\n"), {}, Context{});
 }
 
 // The end of a long text is scored, and a text over the limit says so.

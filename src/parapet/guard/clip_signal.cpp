@@ -56,15 +56,21 @@ struct ClipSignal::Embedded {
   std::vector<Embedding> embeddings;  // one of an image, one per chunk of a text
 };
 
-std::vector<std::string> ClipSignal::categories() const {
+std::vector<std::string> ClipSignal::categories_beside_heads() const {
   std::set<std::string> names;
+  for (const EmbeddingCategory& other : others_) names.insert(other.category);
+  if (!benign_cosines_.empty()) names.insert(consistency_category_);
+  return {names.begin(), names.end()};
+}
+
+std::vector<std::string> ClipSignal::categories() const {
+  const auto others = categories_beside_heads();
+  std::set<std::string> names(others.begin(), others.end());
   if (heads_) {
     names.insert(heads_->categories().begin(), heads_->categories().end());
     names.insert(kAnyHarm);
     names.insert(kContradiction);
   }
-  for (const EmbeddingCategory& other : others_) names.insert(other.category);
-  if (!benign_cosines_.empty()) names.insert(consistency_category_);
   return {names.begin(), names.end()};
 }
 

@@ -36,6 +36,8 @@ class ClipSignal final : public Signal {
   std::string version() const override { return version_; }
   bool scans(Modality modality) const override { return modality != Modality::kJoint; }
   std::vector<std::string> categories() const override;
+  // Those that something other than the heads scores.
+  std::vector<std::string> categories_beside_heads() const;
   void score(const SignalInput& input, SignalOutput& output) override;
   void probe() override;
 

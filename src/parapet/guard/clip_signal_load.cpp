@@ -96,6 +96,9 @@ std::shared_ptr<ClipSignal> ClipSignal::load(const Policy& policy,
   version.update(signal->encoder_->version);
   if (!clip.heads.empty()) {
     auto heads = std::make_shared<GuardHeads>(GuardHeads::load(clip.heads));
+    if (heads->info().version != clip.heads_version)
+      throw DataError(clip.heads.string(), "was replaced while the policy was being read",
+                      "Load the policy again.");
     heads->check_model(signal->encoder_->model_key, clip.model.string());
     version.update(heads->info().version);
     signal->heads_ = std::move(heads);

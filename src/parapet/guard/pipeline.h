@@ -37,9 +37,12 @@ class Pipeline {
     std::string name;  // clip, classifier, signal
     FailMode fail;
   };
+  // pipeline_load.cpp
   void load_signals(const GuardOptions& options, ModelStore& models, const Context& context);
   void load_safe_counterpart(const GuardOptions& options, ModelStore& models,
                              const Context& context);
+  void check_named_thresholds() const;
+  // pipeline.cpp
   void run_levels(Run& run) const;
   void run_hashes(Run& run) const;
   void run_rules(Run& run, const std::vector<PreparedPart>& texts) const;

@@ -55,6 +55,23 @@ const CategoryRule* Policy::rule(std::string_view profile, std::string_view cate
   return &it->second[static_cast<size_t>(modality)][static_cast<size_t>(side)];
 }
 
+std::vector<std::string> Policy::categories_with_named_thresholds() const {
+  std::vector<std::string> names;
+  for (const std::string& category : categories_)
+    for (const auto& [profile, rules] : rules_) {
+      const auto& own = rules.find(category)->second;
+      const bool named = std::any_of(own.begin(), own.end(), [](const auto& by_side) {
+        return std::any_of(by_side.begin(), by_side.end(), [](const CategoryRule& rule) {
+          return !rule.flag_from.empty() || !rule.block_from.empty();
+        });
+      });
+      if (!named) continue;
+      names.push_back(category);
+      break;
+    }
+  return names;
+}
+
 Policy PolicyReader::read(std::string_view toml_text) {
   const toml::table root = parse_toml(toml_text, policy_.source);
   TomlTable top(root, "", mistakes_);

@@ -26,6 +26,8 @@ enum class FailMode { kOpen, kFlag, kClosed };
 struct CategoryRule {
   std::optional<double> flag;   // score at which it is flagged; empty = never
   std::optional<double> block;  // score at which `action` happens; empty = never
+  // The heads' threshold that the number is: fpr1, recall95, best_f1. Empty = the policy's own.
+  std::string flag_from, block_from;
   Action action = Action::kBlock;
   Mode mode = Mode::kEnforce;
   FailMode fail = FailMode::kOpen;
@@ -97,7 +99,8 @@ struct ZeroShotOptions {
 struct ClipOptions {
   bool enabled = false;
   std::filesystem::path model;
-  std::filesystem::path heads;     // run or head folder of `parapet train guard`; empty = none
+  std::filesystem::path heads;     // guard_heads.json of `parapet train guard`; empty = none
+  std::string heads_version;       // of the heads whose thresholds the policy was read with
   std::filesystem::path hardened;  // for `replace` and `redirect`: a PEFT folder or a whole model
   std::string backend = "auto";
   std::string precision = "auto";
@@ -201,6 +204,9 @@ class Policy {
   // Null when the category has no rule there (scores are still reported).
   const CategoryRule* rule(std::string_view profile, std::string_view category, Modality modality,
                            Side side) const;
+  // Categories with a threshold of the heads in some profile. What else scores them would be held
+  // against a number that means nothing for it.
+  std::vector<std::string> categories_with_named_thresholds() const;
 
  private:
   friend class PolicyReader;

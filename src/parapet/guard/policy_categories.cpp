@@ -1,6 +1,7 @@
 // Thresholds per category, modality and side, and the profiles that change them.
 #include <algorithm>
 
+#include "parapet/core/strings.h"
 #include "parapet/guard/policy_reader.h"
 
 namespace parapet::guard {
@@ -10,31 +11,52 @@ constexpr std::array<Modality, 3> kModalities = {Modality::kText, Modality::kIma
                                                  Modality::kJoint};
 constexpr std::array<Side, 2> kSides = {Side::kInput, Side::kOutput};
 
-// `key` = a score 0..1 or "never".
-void read_threshold(TomlTable& table, std::string_view key, std::optional<double>& value,
-                    std::optional<std::optional<double>>& change) {
-  const toml::node* node = table.raw().get(key);
-  if (node != nullptr && node->value_exact<std::string>() == "never") {
-    std::string ignored;
-    table.read(key, ignored);
-    value.reset();
-    change = value;
-    return;
-  }
-  double number = 0;
-  if (!table.read(key, number, 0, 1)) return;
-  value = number;
-  change = value;
+constexpr size_t kFlag = 0, kBlock = 1;
+constexpr std::array<const char*, 2> kThresholdKeys = {"flag", "block"};
+
+std::optional<double>& number_of(CategoryRule& rule, size_t which) {
+  return which == kFlag ? rule.flag : rule.block;
+}
+std::string& name_of(CategoryRule& rule, size_t which) {
+  return which == kFlag ? rule.flag_from : rule.block_from;
 }
 
-double scaled(double threshold, double scale) { return std::min(1.0, threshold * scale); }
+// A score 0..1, "never", or a threshold of the heads by name.
+struct Threshold {
+  std::optional<double> number;
+  std::string name;
+};
 
-// Reads the keys that stand directly in `table` and applies them to every rule given.
-void read_rule(TomlTable& table, const std::vector<CategoryRule*>& rules) {
-  CategoryRule scratch;
-  std::optional<std::optional<double>> flag, block;
-  read_threshold(table, "flag", scratch.flag, flag);
-  read_threshold(table, "block", scratch.block, block);
+std::optional<Threshold> read_threshold(TomlTable& table, std::string_view key) {
+  const toml::node* node = table.raw().get(key);
+  if (node == nullptr || !node->is_string()) {
+    double number = 0;
+    if (!table.read(key, number, 0, 1)) return std::nullopt;
+    return Threshold{number, ""};
+  }
+  std::string word;
+  if (!table.read(key, word)) return std::nullopt;
+  if (word == "never") return Threshold{};
+  const auto& names = NamedThresholds::names();
+  if (std::find(names.begin(), names.end(), word) != names.end())
+    return Threshold{std::nullopt, word};
+  std::vector<std::string> known = names;
+  known.emplace_back("never");
+  table.mistake(
+      key, "must be a number from 0 to 1 or one of: " + join(known, ", ") + "; not '" + word + "'");
+  return std::nullopt;
+}
+
+// A threshold of the heads may lie just above 1: nothing reaches it, and nothing shall.
+double scaled(double threshold, double scale) {
+  return std::min(std::max(1.0, threshold), threshold * scale);
+}
+
+}  // namespace
+
+void PolicyReader::read_rule(TomlTable& table, const std::vector<CategoryRule*>& rules) {
+  const std::array<std::optional<Threshold>, 2> given = {
+      read_threshold(table, kThresholdKeys[kFlag]), read_threshold(table, kThresholdKeys[kBlock])};
   const int action = table.read_choice("action", {"flag", "modify", "block"});
   const int mode = table.read_choice("mode", {"enforce", "shadow"});
   const int fail = table.read_choice("fail", {"open", "flag", "closed"});
@@ -42,8 +64,15 @@ void read_rule(TomlTable& table, const std::vector<CategoryRule*>& rules) {
   table.read("severity", severity, 3, 0, 1);
   table.read("review", review, 2, 0, 1);
   for (CategoryRule* rule : rules) {
-    if (flag) rule->flag = *flag;
-    if (block) rule->block = *block;
+    for (const size_t which : {kFlag, kBlock}) {
+      if (!given[which]) continue;
+      number_of(*rule, which) = given[which]->number;
+      name_of(*rule, which) = given[which]->name;
+      const char* key = kThresholdKeys[which];
+      auto& site = named_[rule][which];
+      site.reset();
+      if (!given[which]->name.empty()) site = NamedSite{table.line(key), table.name(key)};
+    }
     if (action >= 0) rule->action = static_cast<Action>(action + 1);
     if (mode >= 0) rule->mode = static_cast<Mode>(mode);
     if (fail >= 0) rule->fail = static_cast<FailMode>(fail);
@@ -52,7 +81,54 @@ void read_rule(TomlTable& table, const std::vector<CategoryRule*>& rules) {
   }
 }
 
-}  // namespace
+void PolicyReader::copy_rule(const CategoryRule& from, CategoryRule& to) {
+  to = from;
+  const auto sites = named_.find(&from);
+  if (sites != named_.end()) named_[&to] = RuleSites(sites->second);
+}
+
+void PolicyReader::resolve_named(std::string_view category, Modality modality, CategoryRule& rule,
+                                 std::set<std::pair<uint32_t, std::string>>& mistakes) {
+  const auto sites = named_.find(&rule);
+  if (sites == named_.end()) return;
+  for (const size_t which : {kFlag, kBlock}) {
+    const auto& site = sites->second[which];
+    if (!site || !NamedThresholds::scores(category, modality)) continue;
+    const std::string& name = name_of(rule, which);
+    const std::string begin = "'" + site->key + "' = \"" + name + "\" ";
+    if (!thresholds_) {
+      mistakes.emplace(site->line, begin +
+                                       "is a threshold of trained heads: enable [clip] and "
+                                       "name them there ('heads'), or write a number");
+      continue;
+    }
+    const auto scored = thresholds_->scored();
+    if (std::find(scored.begin(), scored.end(), category) == scored.end()) {
+      mistakes.emplace(site->line, begin + "cannot stand for category '" + std::string(category) +
+                                       "', which the heads do not score" +
+                                       name_hint(category, scored) + "; write a number");
+      continue;
+    }
+    number_of(rule, which) = thresholds_->find(category, modality, name);
+    if (number_of(rule, which)) continue;
+    const std::string place = std::string(category) + "." + std::string(modality_name(modality));
+    mistakes.emplace(site->line, begin + "was not chosen for " + place +
+                                     " when the heads were trained (split val lacked harmful or "
+                                     "benign samples); write a number or \"never\" in [category." +
+                                     place + "]");
+  }
+}
+
+void PolicyReader::resolve_named(Policy::RuleTable& rules) {
+  std::set<std::pair<uint32_t, std::string>> mistakes;
+  if (!bad_heads_)
+    for (auto& [category, own] : rules)
+      for (const Modality modality : kModalities)
+        for (CategoryRule& rule : own[static_cast<size_t>(modality)])
+          resolve_named(category, modality, rule, mistakes);
+  for (const auto& [line, message] : mistakes) mistakes_.add(line, message);
+  named_.clear();
+}
 
 void PolicyReader::read_category(TomlTable& table, std::string_view category,
                                  Policy::RuleTable& rules) {
@@ -85,7 +161,8 @@ void PolicyReader::read_category(TomlTable& table, std::string_view category,
   table.finish();
   for (const auto& by_side : own)
     for (const CategoryRule& rule : by_side)
-      if (rule.flag && rule.block && *rule.flag > *rule.block) {
+      if (rule.flag_from.empty() && rule.block_from.empty() && rule.flag && rule.block &&
+          *rule.flag > *rule.block) {
         mistakes_.add(std::max<uint32_t>(1, table.raw().source().begin.line),
                       "category '" + std::string(category) +
                           "': 'flag' lies above 'block'; raise 'block' or set it to \"never\"");
@@ -111,10 +188,12 @@ void PolicyReader::read_categories(TomlTable& top) {
       continue;
     }
     auto& rules = base[name];
-    for (auto& by_side : rules) by_side.fill(defaults);
+    for (auto& by_side : rules)
+      for (CategoryRule& rule : by_side) copy_rule(defaults, rule);
     policy_.categories_.push_back(name);
     read_category(reader, name, base);
   }
+  resolve_named(base);
 }
 
 void PolicyReader::read_profiles(TomlTable& top) {
@@ -141,6 +220,7 @@ void PolicyReader::read_profiles(TomlTable& top) {
       }
       read_category(inner_reader, category, rules);
     }
+    resolve_named(rules);
     reader.finish();
   }
   const auto known = policy_.profiles();

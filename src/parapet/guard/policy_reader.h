@@ -1,10 +1,14 @@
 // Builds a Policy from TOML. Internal.
 #pragma once
+#include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "parapet/core/files.h"
+#include "parapet/guard/named_thresholds.h"
 #include "parapet/guard/policy.h"
 #include "parapet/guard/toml_reader.h"
 
@@ -26,6 +30,7 @@ class PolicyReader {
   void read_word_lists(TomlTable& top);
   void read_word_list(TomlTable& table);
   void read_clip(TomlTable& top);
+  void read_heads(TomlTable& table);
   void read_zeroshot(TomlTable& table);
   void read_classifiers(TomlTable& top);
   void read_ocr(TomlTable& top);
@@ -37,6 +42,13 @@ class PolicyReader {
   void read_categories(TomlTable& top);
   void read_profiles(TomlTable& top);
   void read_category(TomlTable& table, std::string_view category, Policy::RuleTable& rules);
+  // Reads the keys that stand directly in `table` and applies them to every rule given.
+  void read_rule(TomlTable& table, const std::vector<CategoryRule*>& rules);
+  void copy_rule(const CategoryRule& from, CategoryRule& to);
+  // Numbers in place of names, once nothing overrides them any more.
+  void resolve_named(Policy::RuleTable& rules);
+  void resolve_named(std::string_view category, Modality modality, CategoryRule& rule,
+                     std::set<std::pair<uint32_t, std::string>>& mistakes);
 
   // policy.cpp
   void read_taxonomy(TomlTable& top);
@@ -61,6 +73,15 @@ class PolicyReader {
   std::vector<std::filesystem::path> hashed_files_;
   // Expressions wait until every rule's name is known.
   std::vector<std::pair<uint32_t, size_t>> expressions_;
+  std::optional<NamedThresholds> thresholds_;  // of [clip] heads
+  bool bad_heads_ = false;                     // reported already
+  // Where a rule's threshold was given by name: line and key.
+  struct NamedSite {
+    uint32_t line;
+    std::string key;
+  };
+  using RuleSites = std::array<std::optional<NamedSite>, 2>;  // flag, block
+  std::map<const CategoryRule*, RuleSites> named_;
 };
 
 }  // namespace parapet::guard

@@ -165,6 +165,31 @@ void PolicyReader::read_zeroshot(TomlTable& table) {
   policy_.clip.zeroshot.push_back(std::move(options));
 }
 
+// A run folder or a head folder; its thresholds are the policy's, so they enter its hash.
+void PolicyReader::read_heads(TomlTable& table) {
+  std::string given;
+  ClipOptions& clip = policy_.clip;
+  if (!table.read("heads", given) || given.empty()) return;
+  clip.heads = heads_file(folder_ / given);
+  if (!clip.enabled) return;
+  bad_heads_ = true;
+  if (!check_file(table, "heads", folder_ / given, true)) return;
+  if (!std::filesystem::is_regular_file(clip.heads)) {
+    table.mistake("heads", "has no guard_heads.json, nor heads/guard_heads.json: " +
+                               (folder_ / given).string() +
+                               "; make heads with 'parapet train guard'");
+    return;
+  }
+  try {
+    thresholds_ = NamedThresholds::load(clip.heads);
+    clip.heads_version = thresholds_->version();
+    hashed_files_.push_back(clip.heads);
+    bad_heads_ = false;
+  } catch (const DataError& error) {
+    table.mistake("heads", std::string("cannot be used: ") + error.what());
+  }
+}
+
 void PolicyReader::read_clip(TomlTable& top) {
   const toml::table* section = top.table("clip");
   if (section == nullptr) return;
@@ -180,7 +205,7 @@ void PolicyReader::read_clip(TomlTable& top) {
   };
   if (clip.enabled) table.require("model");
   folder("model", clip.model);
-  folder("heads", clip.heads);
+  read_heads(table);
   folder("hardened", clip.hardened);
   table.read("backend", clip.backend);
   table.read("precision", clip.precision);
