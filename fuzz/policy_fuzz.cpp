@@ -40,9 +40,11 @@ void read_expression(std::string_view text) {
 void read_views(std::string_view bytes) {
   std::string storage;
   const std::string_view text = text::repair_utf8(bytes, storage);
-  for (const TextView& view : text_views(text, true))
+  for (const TextView& view : text_views(text, true, true)) {
+    if (view.for_phrases() && view.disguised.size() != view.chars.size()) std::abort();
     for (const FoldedChar& one : view.chars)
       if (one.begin > one.end || one.end > text.size()) std::abort();
+  }
 }
 
 }  // namespace

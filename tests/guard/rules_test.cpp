@@ -60,6 +60,41 @@ TEST(Rules, SeesThroughDisguises) {
   }
 }
 
+// One disguised word among plain ones hides a phrase no better than a word.
+TEST(Rules, SeesThroughDisguisesInPhrases) {
+  const std::vector lists = {list_of({"i will darn you"})};
+  for (const std::string phrase :
+       {"I will DARN  you", "I w1ll darn you", "i w!ll darn y0u", "1 w1ll d@rn you",
+        "i wi11 darn you", "i will d.a.r.n you", "i will d a r n you", "i w i l l darn you",
+        "i w i l l d a r n y o u", "i w-i-l-l darn you", "i will da-rn you", "i wiiiill darn yooou",
+        "i w*ll darn you", "i w*ll d**n you", "i will darn y*u",
+        "і wіll dаrn уоu",  // Cyrillic
+        "ｉ ｗｉｌｌ ｄａｒｎ ｙｏｕ", "i w\u200Bill da\u00ADrn you"}) {
+    const std::string text = "oh \"" + phrase + "\", she said.";
+    EXPECT_EQ(hit(lists, text), phrase) << phrase;
+  }
+  WordListOptions accents = list_of({"i will darn you"});
+  accents.fold_accents = true;
+  EXPECT_EQ(hit({accents}, "i wíll d4rn you"), "i wíll d4rn you");
+  EXPECT_EQ(hit({list_of({"don't move"})}, "d0n't m0ve!"), "d0n't m0ve");
+  WordListOptions exact = list_of({"i will darn you"});
+  exact.normalize = false;
+  EXPECT_EQ(hit({exact}, "i w1ll darn you"), "none");
+}
+
+// What shows no disguise is read as it stands: digits are digits, signs part words.
+TEST(Rules, NumbersInPhrasesAreNumbers) {
+  const std::vector lists = {list_of({"i will", "so be it", "das ist", "to go", "be at", "it is",
+                                      "a bit of", "hell no", "shoot up", "use it all"})};
+  for (const char* text :
+       {"room 1 will be free", "1 will do, 11 will not", "take 50 be it or not", "das 1st ein Satz",
+        "70 go home", "seat b3 at noon", "H3 at 17 it 15", "he'll no longer come",
+        "shoot, up there", "shoot. Up there", "option 1: will it work", "1. Will", "A4 817 0f",
+        "u s e, it all", "50, b. e. it", "8e at", "use a i t all", "use it al l"})
+    EXPECT_EQ(hit(lists, text), "none") << text;
+  EXPECT_EQ(hit({list_of({"area 51"})}, "in area 51 today"), "area 51");
+}
+
 TEST(Rules, WordsInsideWordsAreNotHits) {
   const std::vector lists = {list_of({"ham", "cock", "tit", "ass", "sex"})};
   for (const char* text :

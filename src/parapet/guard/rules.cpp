@@ -153,7 +153,8 @@ void RuleSet::Impl::scan_patterns(std::string_view text, const Folded& plain,
 
 std::vector<TextHit> RuleSet::scan(std::string_view text, Side side,
                                    std::vector<int32_t>& failed) const {
-  const std::vector<TextView> views = text_views(text, impl_->any_accents);
+  const std::vector<TextView> views =
+      text_views(text, impl_->any_accents, impl_->words.has_phrases());
   std::vector<TextHit> hits, shields;
   for (const TextView& view : views) impl_->words.find(view, hits);
   impl_->scan_patterns(text, views[0].chars, hits, failed);

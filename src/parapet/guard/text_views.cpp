@@ -110,28 +110,39 @@ Folded without_leet(const Folded& chars, bool second) {
   return out;
 }
 
-// "b a d", "b.a.d", "b - a - d": single letters with little between them.
+// The letters of spaced words, a run as one word.
 Folded joined_letters(const Folded& chars) {
-  Folded out, run;
-  const auto flush = [&] {
-    if (run.size() >= kMinSpaced) {
-      if (!out.empty()) out.push_back({' ', run[0].begin, run[0].begin});
-      out.insert(out.end(), run.begin(), run.end());
+  Folded out;
+  for (const auto& run : spaced_runs(chars)) {
+    if (!out.empty()) out.push_back({' ', chars[run[0]].begin, chars[run[0]].begin});
+    for (const size_t i : run) {
+      const char32_t like = leet_letter(chars[i].c, false);
+      out.push_back({like != 0 ? like : chars[i].c, chars[i].begin, chars[i].end});
     }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<std::vector<size_t>> spaced_runs(const Folded& chars) {
+  std::vector<std::vector<size_t>> runs;
+  std::vector<size_t> run;
+  const auto flush = [&] {
+    if (run.size() >= kMinSpaced) runs.push_back(run);
     run.clear();
   };
   size_t gap = 0;
   for (size_t i = 0; i < chars.size(); ++i) {
     const char32_t c = chars[i].c;
-    const char32_t like = leet_letter(c, false);
     const bool sign = !is_word_char(c);
     const auto edge = [&](size_t k) { return k >= chars.size() || !is_word_char(chars[k].c); };
     const auto blank = [&](size_t k) { return k >= chars.size() || chars[k].c == ' '; };
-    const bool alone = sign ? like != 0 && blank(i - 1) && blank(i + 1)
+    const bool alone = sign ? leet_letter(c, false) != 0 && blank(i - 1) && blank(i + 1)
                             : edge(i - 1) && edge(i + 1);  // i - 1 wraps at the start: an edge
     if (alone) {
       if (gap > kMaxGap) flush();
-      run.push_back({like != 0 ? like : c, chars[i].begin, chars[i].end});
+      run.push_back(i);
       gap = 0;
     } else if (sign) {
       ++gap;
@@ -141,18 +152,16 @@ Folded joined_letters(const Folded& chars) {
     }
   }
   flush();
-  return out;
+  return runs;
 }
 
-}  // namespace
-
-std::vector<TextView> text_views(std::string_view text, bool with_accents) {
+std::vector<TextView> text_views(std::string_view text, bool with_accents, bool with_phrases) {
   std::vector<TextView> views;
   views.push_back({"plain", fold(text), false, false});
   const auto add = [&](const char* name, Folded chars, bool whole, bool accents) {
     if (chars.empty()) return;
     for (const TextView& view : views)
-      if (same(view.chars, chars) && view.whole == whole) return;
+      if (!view.for_phrases() && same(view.chars, chars) && view.whole == whole) return;
     views.push_back({name, std::move(chars), whole, accents});
   };
   ScriptCount all;
@@ -176,10 +185,12 @@ std::vector<TextView> text_views(std::string_view text, bool with_accents) {
   add("leet", without_leet(latin, false), true, false);
   add("leet", without_leet(latin, true), true, false);
   add("spaced", joined_letters(latin), true, false);
+  if (with_phrases) add_phrase_views(latin, false, views);
   if (with_accents && accents) {
     for (FoldedChar& one : latin) one.c = without_accent(one.c);
     add("accents", latin, false, true);
     add("accents", without_leet(latin, false), true, true);
+    if (with_phrases) add_phrase_views(latin, true, views);
   }
   return views;
 }

@@ -10,6 +10,8 @@ namespace {
 constexpr size_t kMinSpacedInside = 4;  // letters an entry needs to match inside joined letters
 constexpr uint16_t kStretch = 3;        // equal letters in a row that no language writes
 constexpr size_t kMinMasked = 4, kMaxMasked = 32;
+constexpr size_t kMinMaskedInPhrase = 3;  // the words beside it speak too
+constexpr size_t kMinJoined = 6;          // letters a phrase needs to match without its blanks
 
 bool writes_without_spaces(Script script) {
   return script == Script::kHan || script == Script::kHiragana || script == Script::kKatakana ||
@@ -49,6 +51,12 @@ bool stands_alone(const Folded& chars, size_t begin, size_t end, const WordIndex
          script_of(chars[end].c) == Script::kHangul;
 }
 
+bool is_star(char32_t c) { return c == U'*' || c == U'#' || c == U'•'; }
+
+bool is_phrase(const WordIndex::Entry& entry) {
+  return entry.letters.find(U' ') != std::u32string::npos;
+}
+
 std::vector<uint16_t> squeeze(const std::u32string& letters, std::u32string& squeezed) {
   std::vector<uint16_t> runs;
   squeezed.clear();
@@ -83,24 +91,46 @@ void WordIndex::add(const Folded& phrase, Entry entry) {
     for (char32_t& c : bare) c = without_accent(c);
     if (bare != entry.letters) exact_.add(bare, id);
   }
-  const bool letters_only = std::all_of(entry.letters.begin(), entry.letters.end(), [](char32_t c) {
-    return is_letter(c) && !writes_without_spaces(script_of(c));
+  const bool words_only = std::all_of(entry.letters.begin(), entry.letters.end(), [](char32_t c) {
+    return c == ' ' || (is_letter(c) && !writes_without_spaces(script_of(c)));
   });
-  if (letters_only && !entry.plain_only) {
-    std::u32string squeezed;
-    entry.runs = squeeze(entry.letters, squeezed);
-    stretched_.add(squeezed, id);
-    by_length_[entry.letters.size()].push_back(id);
+  if (!entry.plain_only) {
+    if (words_only) {
+      std::u32string squeezed;
+      entry.runs = squeeze(entry.letters, squeezed);
+      stretched_.add(squeezed, id);
+    }
+    index_words(entry, id);
   }
   entries_.push_back(std::move(entry));
+}
+
+void WordIndex::index_words(const Entry& entry, int32_t id) {
+  const std::u32string& letters = entry.letters;
+  std::u32string joined;
+  for (size_t begin = 0; begin < letters.size();) {
+    const size_t end = std::min(letters.find(U' ', begin), letters.size());
+    const bool word = std::all_of(
+        letters.begin() + static_cast<std::ptrdiff_t>(begin),
+        letters.begin() + static_cast<std::ptrdiff_t>(end),
+        [](char32_t c) { return is_letter(c) && !writes_without_spaces(script_of(c)); });
+    if (word) by_length_[end - begin].push_back({id, begin});
+    joined += letters.substr(begin, end - begin);
+    begin = end + 1;
+  }
+  if (!is_phrase(entry)) return;
+  phrases_ = true;
+  if (joined.size() >= kMinJoined) joined_.add(joined, id);
 }
 
 void WordIndex::build() {
   exact_.build();
   stretched_.build();
+  joined_.build();
 }
 
 void WordIndex::find(const TextView& view, std::vector<TextHit>& hits) const {
+  if (view.for_phrases()) return find_phrases(view, hits);
   const bool plain = view.name == std::string_view("plain");
   const Folded& chars = view.chars;
   exact_.find(chars, [&](int32_t id, size_t begin, size_t end) {
@@ -153,33 +183,67 @@ void WordIndex::find_stretched(const Folded& chars, std::vector<TextHit>& hits) 
   });
 }
 
-// "b*d": a word with stars for at most half of its letters, first and last letter shown.
+// "b*d": a word with stars for at most half of its letters, first and last letter shown. Of a
+// phrase its other words stand beside it, which may hold stars too.
 void WordIndex::find_masked(const Folded& chars, std::vector<TextHit>& hits) const {
-  const auto star = [](char32_t c) { return c == U'*' || c == U'#' || c == U'•'; };
+  const auto matches = [&](const Entry& entry, size_t begin) {
+    if (begin + entry.letters.size() > chars.size()) return false;
+    for (size_t k = 0; k < entry.letters.size(); ++k) {
+      const char32_t c = chars[begin + k].c;
+      if (c != entry.letters[k] && !(is_star(c) && is_letter(entry.letters[k]))) return false;
+    }
+    return true;
+  };
   for (size_t i = 0; i < chars.size();) {
     size_t end = i;
     size_t stars = 0;
-    while (end < chars.size() && (is_letter(chars[end].c) || star(chars[end].c))) {
-      stars += star(chars[end].c);
+    while (end < chars.size() && (is_letter(chars[end].c) || is_star(chars[end].c))) {
+      stars += is_star(chars[end].c);
       ++end;
     }
     const size_t length = end - i;
-    const bool candidate = stars > 0 && length >= kMinMasked && length <= kMaxMasked &&
-                           stars * 2 <= length && !star(chars[i].c) && !star(chars[end - 1].c);
+    const bool candidate = stars > 0 && length >= kMinMaskedInPhrase && length <= kMaxMasked &&
+                           stars * 2 <= length && !is_star(chars[i].c) &&
+                           !is_star(chars[end - 1].c);
     const auto same_length = candidate ? by_length_.find(length) : by_length_.end();
     if (same_length != by_length_.end()) {
-      for (const int32_t id : same_length->second) {
-        const Entry& entry = entries_[static_cast<size_t>(id)];
-        bool matches = true;
-        for (size_t k = 0; k < length && matches; ++k)
-          matches = star(chars[i + k].c) || chars[i + k].c == entry.letters[k];
-        if (!matches) continue;
-        hits.push_back(make_hit(entry, chars, i, end, "masked"));
-        break;
+      for (const WordPlace& place : same_length->second) {
+        const Entry& entry = entries_[static_cast<size_t>(place.id)];
+        const bool phrase = is_phrase(entry);
+        if (place.offset > i || (!phrase && length < kMinMasked)) continue;
+        const size_t begin = i - place.offset;
+        if (!matches(entry, begin)) continue;
+        const size_t last = begin + entry.letters.size();
+        if (phrase && !stands_alone(chars, begin, last, entry)) continue;
+        hits.push_back(make_hit(entry, chars, begin, last, "masked"));
+        if (!phrase) break;
       }
     }
     i = std::max(end, i + 1);
   }
+}
+
+// Phrases with disguised words among plain ones.
+void WordIndex::find_phrases(const TextView& view, std::vector<TextHit>& hits) const {
+  const Folded& chars = view.chars;
+  const bool joined = !view.begins.empty();
+  const auto word_ends = [&](size_t at) {  // between at - 1 and at, in a view without blanks
+    return at == 0 || at >= chars.size() || view.begins[at] != 0 || !is_word_char(chars[at].c) ||
+           !is_word_char(chars[at - 1].c);
+  };
+  const PhraseIndex& index = joined ? joined_ : exact_;
+  index.find(chars, [&](int32_t id, size_t begin, size_t end) {
+    const Entry& entry = entries_[static_cast<size_t>(id)];
+    if (entry.plain_only || !is_phrase(entry)) return;
+    if (view.accents_folded && !entry.fold_accents) return;
+    if (joined ? !word_ends(begin) || !word_ends(end) : !stands_alone(chars, begin, end, entry))
+      return;
+    const auto marks =
+        std::count(view.disguised.begin() + static_cast<std::ptrdiff_t>(begin),
+                   view.disguised.begin() + static_cast<std::ptrdiff_t>(end), uint8_t{1});
+    if (static_cast<size_t>(marks) >= view.marks_needed)
+      hits.push_back(make_hit(entry, chars, begin, end, view.name));
+  });
 }
 
 }  // namespace parapet::guard

@@ -24,16 +24,27 @@ class WordIndex {
   };
   void add(const Folded& phrase, Entry entry);
   void build();
+  // Whether some entry has several words, so that views for phrases are worth making.
+  bool has_phrases() const { return phrases_; }
   // Appends hits of a view; in the plain view also stretched ("baaad") and masked ("b*d") words.
   void find(const TextView& view, std::vector<TextHit>& hits) const;
 
  private:
   void find_stretched(const Folded& chars, std::vector<TextHit>& hits) const;
   void find_masked(const Folded& chars, std::vector<TextHit>& hits) const;
+  void find_phrases(const TextView& view, std::vector<TextHit>& hits) const;
+  void index_words(const Entry& entry, int32_t id);
 
+  // A word of letters: its entry, and where it begins in it.
+  struct WordPlace {
+    int32_t id;
+    size_t offset;
+  };
   std::vector<Entry> entries_;
   PhraseIndex exact_, stretched_;
-  std::map<size_t, std::vector<int32_t>> by_length_;  // single words of letters
+  PhraseIndex joined_;  // phrases without their blanks
+  std::map<size_t, std::vector<WordPlace>> by_length_;
+  bool phrases_ = false;
 };
 
 }  // namespace parapet::guard
