@@ -243,6 +243,46 @@ def test_heads_of_another_model_are_refused(trained, world, tmp_path):
     assert "is not the model these guard heads were trained on" in done.stderr
 
 
+def test_quantize_measures_what_int8_costs_the_heads(world, trained, tmp_path):
+    model, data = world
+    rows = samples(data, "train")[:70]
+    (tmp_path / "images.txt").write_text(
+        "".join(f"{data / row['image']}\n" for row in rows if "image" in row))
+    (tmp_path / "texts.txt").write_text("".join(row["text"] + "\n" for row in rows))
+    out = tmp_path / "int8"
+
+    def quantize(*flags, code=0):
+        return run("quantize", "--model", model, "--images", tmp_path / "images.txt", "--texts",
+                   tmp_path / "texts.txt", "--samples", "32", "--held-out", "24", "--threads", "1",
+                   "--out", out, *flags, "--json", code=code)
+
+    refused = {("--heads", trained): "--labels", ("--labels", data): "--heads",
+               ("--heads", trained, "--labels", data, "--max-auroc-drop", "-1"): "--max-auroc-drop"}
+    for flags, word in refused.items():
+        assert word in quantize(*flags, code=2).stderr
+    seen = quantize("--heads", trained, "--labels", data, "--labels-split", "train", code=3)
+    assert "labels" in seen.stderr or str(data) in seen.stderr
+    assert not out.exists()
+
+    gates = json.loads(quantize("--heads", trained, "--labels", data).stdout.splitlines()[-1])["gates"]
+    for side in SIDES:
+        gate = gates[f"{side}.auroc_drop"]
+        assert gate["passed"] and gate["limit"] == 0.002
+        assert gate["value"] == pytest.approx(gate["fp32"] - gate["int8"])
+        assert gate["fp32"] > 0.8
+    report = json.loads((out / "report.json").read_text())
+    assert report["metrics"]["joint.auroc_drop"]["value"] == pytest.approx(
+        gates["joint.auroc_drop"]["value"])
+    # The heads belong to the quantized folder too, and the gate's figures are what eval guard says.
+    run("eval", "guard", "--model", out, "--heads", trained / "heads", "--data", data, "--out",
+        tmp_path / "eval", "--backend", "openvino", "--precision", "int8", "--resamples", "100",
+        "--threads", "1")
+    measured = json.loads((tmp_path / "eval/report.json").read_text())["metrics"]
+    for side in SIDES:
+        assert measured[f"{side}.auroc"]["value"] == pytest.approx(
+            gates[f"{side}.auroc_drop"]["int8"], abs=1e-3)
+
+
 @pytest.mark.parametrize("adversary", ["none", "pixel-fgm"])
 def test_finetune_trains_the_top_only_and_loads_in_transformers(world, tmp_path, adversary):
     from transformers import CLIPModel

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -98,10 +99,12 @@ void calibrate(TrainedGuard& guard, const CalibrationOptions& options, const Con
   guard.info.cosine_quantiles = quantiles(guard.benign_cosines);
 }
 
+fs::path find_heads(const fs::path& run) { return has_heads(run) ? run : run / "heads"; }
+
 GuardFiles find_guard(const std::string& model, const std::string& heads) {
   GuardFiles files{model, heads};
   const fs::path run = model;
-  if (heads.empty()) files.heads = has_heads(run) ? run : run / "heads";
+  if (heads.empty()) files.heads = find_heads(run);
   if (!fs::exists(run / "config.json") && fs::exists(run / "run.json")) {
     files.model = run / "model";
     if (!fs::exists(files.model)) {
@@ -113,6 +116,18 @@ GuardFiles find_guard(const std::string& model, const std::string& heads) {
     }
   }
   return files;
+}
+
+fs::path model_cache(const std::string& option) {
+  if (option == "none") return {};
+  if (option != "auto") return option;
+  const auto folder = [](const char* name) -> fs::path {
+    const char* value = std::getenv(name);
+    return value != nullptr && *value == '/' ? value : "";
+  };
+  const fs::path cache = folder("XDG_CACHE_HOME"), home = folder("HOME");
+  if (!cache.empty()) return cache / "parapet/models";
+  return home.empty() ? fs::path() : home / ".cache/parapet/models";
 }
 
 void save_sample_keys(const fs::path& heads, const TrainedGuard& guard) {

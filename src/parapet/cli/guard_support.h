@@ -26,6 +26,15 @@ struct GuardFiles {
 };
 GuardFiles find_guard(const std::string& model, const std::string& heads);
 
+// The folder of heads: `run` itself, or the one inside a run of `train guard`.
+std::filesystem::path find_heads(const std::filesystem::path& run);
+
+// --model-cache: "auto" is parapet/models in the user's cache folder ($XDG_CACHE_HOME, else
+// ~/.cache), "none" or a user without one no folder.
+inline constexpr const char* kModelCacheHelp =
+    "folder that keeps compiled models between starts; auto = the user's cache folder, or none";
+std::filesystem::path model_cache(const std::string& option);
+
 // Content keys of the samples that heads were trained and calibrated on.
 void save_sample_keys(const std::filesystem::path& heads, const TrainedGuard& guard);
 // Empty when the folder has none.

@@ -8,14 +8,18 @@
 #include <set>
 
 #include "parapet/cli/command.h"
+#include "parapet/cli/guard_scoring.h"
+#include "parapet/cli/guard_support.h"
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/random.h"
 #include "parapet/core/strings.h"
 #include "parapet/data/dataset.h"
+#include "parapet/engine/cached_encoder.h"
 #include "parapet/engine/calibrate.h"
+#include "parapet/evaluation/calibration.h"
 #include "parapet/evaluation/report.h"
-#include "parapet/models/clip.h"
+#include "parapet/models/model_folder.h"
 
 namespace parapet::cli {
 namespace {
@@ -84,6 +88,11 @@ class Quantize final : public Command {
     list.add("target-cosine", calibrate_.target_cosine,
              "sensitive layers stay in float until this is reached");
     list.add("max-kept", calibrate_.max_kept, "largest share of layers that may stay in float");
+    list.add("heads", heads_, "second gate: run of 'train guard' on this model, or heads folder");
+    list.add("labels", labels_, "data set folder with labels.jsonl that the second gate uses");
+    list.add("labels-split", labels_split_, "its split; heads must not have been trained on it");
+    list.add("max-auroc-drop", max_auroc_drop_,
+             "gate: most AUROC that image, text and pair scores may lose against fp32");
   }
 
   void validate(Problems& problems) const override {
@@ -94,21 +103,45 @@ class Quantize final : public Command {
       problems.require(value >= 8 && value <= 100000, name, "must be in 8..100000");
     for (const auto& [name, value] : {std::pair("--min-cosine", calibrate_.min_cosine),
                                       {"--target-cosine", calibrate_.target_cosine},
-                                      {"--max-kept", calibrate_.max_kept}})
+                                      {"--max-kept", calibrate_.max_kept},
+                                      {"--max-auroc-drop", max_auroc_drop_}})
       problems.require(value >= 0 && value <= 1, name, "must be in 0..1");
+    problems.require(heads_.empty() == labels_.empty(), "--heads, --labels",
+                     "belong together: give both or neither");
+    problems.require(!labels_split_.empty(), "--labels-split", "must not be empty");
   }
 
   nlohmann::json run(const Session& session) override;
 
  private:
   CalibrationSet gather() const;
+  QuantizationGate guard_gate(const Session& session) const;
   Report make_report(const CalibrationResult& result, const Session& session) const;
   void copy_model() const;
 
   std::string model_, data_, split_ = "train", images_, texts_, out_;
   int64_t samples_ = 128, held_out_ = 128;
+  std::string heads_, labels_, labels_split_ = "test";
+  double max_auroc_drop_ = 0.002;
   CalibrateOptions calibrate_;
 };
+
+// Everything that can be wrong with heads and labels is found here, before any computing.
+QuantizationGate Quantize::guard_gate(const Session& session) const {
+  const fs::path folder = find_heads(heads_);
+  auto heads = std::make_shared<const GuardHeads>(GuardHeads::load(folder));
+  heads->check_model(model_content_key(model_), model_);
+  LoadOptions options;
+  options.check_images = true;
+  options.context = session.context;
+  auto samples = load_labels(labels_, labels_split_, options);
+  require_samples(samples.size(), labels_, "labels.jsonl", labels_split_);
+  require_disjoint(load_sample_keys(folder), sample_keys(samples), labels_);
+  return [heads, samples = std::move(samples), drop = max_auroc_drop_, context = session.context](
+             Encoder& reference, Encoder& quantized) {
+    return auroc_gates(*heads, samples, drop, reference, quantized, context);
+  };
+}
 
 CalibrationSet Quantize::gather() const {
   if (!data_.empty()) return from_data_set(data_, split_);
@@ -121,17 +154,13 @@ CalibrationSet Quantize::gather() const {
   return all;
 }
 
-// The folder of a model is copied whole where it counts: weights, configuration, tokenizer, image
-// settings.
+// All that defines the model, so that the copy has its content key.
 void Quantize::copy_model() const {
   if (fs::exists(out_) && fs::equivalent(model_, out_)) return;
-  copy_model_assets(model_, out_);
-  const auto options = fs::copy_options::overwrite_existing;
   for (const auto& entry : fs::directory_iterator(model_)) {
     const std::string name = entry.path().filename().string();
-    if (name == "config.json" || name.ends_with(".safetensors.index.json") ||
-        (name.ends_with(".safetensors") && name != "quantization.safetensors"))
-      fs::copy_file(entry.path(), fs::path(out_) / name, options);
+    if (entry.is_regular_file() && defines_model(name))
+      fs::copy_file(entry.path(), fs::path(out_) / name, fs::copy_options::overwrite_existing);
   }
 }
 
@@ -153,12 +182,18 @@ Report Quantize::make_report(const CalibrationResult& result, const Session& ses
   Table gates{.name = "gates",
               .title = "Gates",
               .note = "",
-              .columns = {"gate", "value", "limit", "passed"},
+              .columns = {"gate", "value", "limit", "passed", "fp32", "int8"},
               .rows = {}};
-  for (const auto& gate : result.gates)
-    gates.rows.push_back({gate.name, Estimate{gate.value, gate.value, gate.value, 1},
-                          Estimate{gate.limit, gate.limit, gate.limit, 1},
-                          std::string(gate.passed ? "yes" : "no")});
+  const auto plain = [](double value) { return Estimate{value, value, value, 1}; };
+  const auto cell = [&](const std::optional<double>& value) {
+    return value ? Cell(plain(*value)) : Cell(std::string("-"));
+  };
+  for (const auto& gate : result.gates) {
+    gates.rows.push_back({gate.name, plain(gate.value), plain(gate.limit),
+                          std::string(gate.passed ? "yes" : "no"), cell(gate.reference),
+                          cell(gate.quantized)});
+    if (gate.reference) report.metrics.emplace_back(gate.name, plain(gate.value));
+  }
   Table points{.name = "points",
                .title = "Activations",
                .note =
@@ -183,6 +218,7 @@ nlohmann::json Quantize::run(const Session& session) {
   share_out(all.texts, false, Random::named(seed, "quantize.texts"), samples_, held_out_,
             calibration.texts, held_out.texts);
   calibrate_.threads = session.common.threads;
+  if (!heads_.empty()) calibrate_.gates = {guard_gate(session)};
   const CalibrationResult result =
       calibrate(model_, calibration, held_out, calibrate_, session.context);
   fs::create_directories(out_);
@@ -191,6 +227,8 @@ nlohmann::json Quantize::run(const Session& session) {
   std::string failed;
   for (const auto& gate : result.gates) {
     gates[gate.name] = {{"value", gate.value}, {"limit", gate.limit}, {"passed", gate.passed}};
+    if (gate.reference) gates[gate.name]["fp32"] = *gate.reference;
+    if (gate.quantized) gates[gate.name]["int8"] = *gate.quantized;
     const std::string line = gate.name + " " + format_number(gate.value, 5) + " (limit " +
                              format_number(gate.limit, 5) + ")";
     session.print(line);
@@ -225,9 +263,12 @@ CommandEntry quantize_command() {
       "Measures ranges on calibration inputs, then compares int8 with fp32 embeddings on inputs "
       "that calibration never saw. Writes a folder that `parapet embed --backend openvino "
       "--precision int8` and the guard run: the model's own files, quantization.safetensors, "
-      "report.json and report.html. Exit 4 when the gate fails.\n\nExamples:\n"
+      "report.json and report.html. With --heads and --labels it also measures what int8 costs "
+      "guard heads in AUROC, on samples that they were not trained or calibrated on. Exit 4 when a "
+      "gate fails.\n\nExamples:\n"
       "  parapet quantize --model M --calibration world/ --out M-int8\n"
-      "  parapet quantize --model M --images list.txt --texts captions.txt --out M-int8",
+      "  parapet quantize --model M --images list.txt --texts captions.txt --out M-int8\n"
+      "  parapet quantize --model M --calibration W --heads out/guard --labels W --out M-int8",
       [] { return std::make_unique<Quantize>(); }};
 }
 
