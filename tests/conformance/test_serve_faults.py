@@ -240,6 +240,53 @@ def test_model_replaced_while_serving(tmp_path):
         assert server.guard(image(png(51, 50, (1, 2, 3)))).json()["complete"]
 
 
+def test_model_files_cut_short_in_place_while_serving(tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    write_model(model)
+    with Server(write_policy(tmp_path, CLIP.format(model=model))) as server:
+        for file in model.iterdir():
+            os.truncate(file, 0)  # a page that is still mapped would end the server at its next touch
+        decision = server.guard(image(png(50, 50, (1, 2, 3))), text("something new to read")).json()
+        assert decision["complete"], decision
+        assert server.request("POST", "/v1/policy/reload").status == 422
+        assert server.guard(image(png(51, 50, (1, 2, 3)))).json()["complete"]
+
+
+@pytest.mark.parametrize("backend", ["openvino", "torch"])
+def test_weights_truncated_in_place_while_serving(tmp_path, backend):
+    """A writer that does not rename: what is loaded serves on, what is broken is not taken."""
+    model = tmp_path / "model"
+    model.mkdir()
+    write_model(model)
+    clip = CLIP.replace("[clip]\n", f'[clip]\nbackend = "{backend}"\n').format(model=model)
+    weights = model / "model.safetensors"
+    whole = weights.read_bytes()
+    with Server(write_policy(tmp_path, clip)) as server:
+        def scores(i):  # of a picture and a text that no cache holds
+            decision = server.guard(image(png(40 + i, 30, (i, 2 * i, 250))), text(f"a table {i}")).json()
+            assert decision["complete"], decision["not_scanned"]
+            return [round(s["score"], 4) for s in decision["scores"]], decision["policy"]["hash"]
+
+        before = [scores(i) for i in range(3)]
+        for size in (len(whole) // 2, 100, 0):
+            with open(weights, "r+b") as file:
+                file.truncate(size)
+            refused = server.metric("parapet_policy_reloads_total", result="refused")
+            server.process.send_signal(signal.SIGHUP)
+            server.until(lambda: server.metric("parapet_policy_reloads_total", result="refused") >
+                         refused)
+            assert server.request("POST", "/v1/policy/reload").status == 422
+            for i in range(10):
+                assert scores(10 + size % 7 * 10 + i)[1] == before[0][1]
+            assert server.get("/readyz").status == 200
+        # The loaded weights are what they were, and a whole file is taken again.
+        weights.write_bytes(whole)
+        assert server.request("POST", "/v1/policy/reload").status == 200
+        assert [scores(i) for i in range(3)] == before
+        assert server.stop() == 0
+
+
 def rows(file):
     with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as database:
         names = [name for (name,) in

@@ -157,11 +157,11 @@ TEST(OpenVinoCache, SecondOpenReadsWhatTheFirstCompiled) {
   const at::Tensor first = open_encoder(folder.path(), options, {})->encode_texts(texts, {});
   const auto kept = files_in(cache / "graphs");
   ASSERT_EQ(kept.size(), 2u);
-  const auto written = std::filesystem::last_write_time(kept[0]);
+  std::filesystem::create_hard_link(kept[0], folder / "same");  // a new file would be another
   const at::Tensor second = open_encoder(folder.path(), options, {})->encode_texts(texts, {});
   EXPECT_GE(least_cosine(first, second), 0.999999);
   EXPECT_EQ(files_in(cache / "graphs"), kept);
-  EXPECT_EQ(std::filesystem::last_write_time(kept[0]), written);
+  EXPECT_EQ(std::filesystem::hard_link_count(kept[0]), 2u);
   // Other weights never meet an old graph.
   test::write_tiny_clip(folder.path(), {}, 2);
   const at::Tensor other = open_encoder(folder.path(), options, {})->encode_texts(texts, {});
@@ -189,6 +189,26 @@ TEST(OpenVinoCache, DamagedFileIsReportedAndReplaced) {
   Log quiet;
   open_encoder(folder.path(), options, quiet.context());
   EXPECT_TRUE(quiet.lines.empty());
+}
+
+TEST(OpenVinoCache, TheLongestUnusedGraphsGo) {
+  const TempFolder folder, cache;
+  test::write_tiny_clip(folder.path(), {.layers = 1});
+  using std::filesystem::file_time_type;
+  for (int i = 0; i < 20; ++i) {
+    const auto file = cache / ("old" + std::to_string(i) + ".ovblob");
+    write_file_atomic(file, "x");
+    std::filesystem::last_write_time(file,
+                                     file_time_type::clock::now() - std::chrono::hours(i + 1));
+  }
+  write_file_atomic(cache / "notes.txt", "not ours");
+  EncoderOptions options = options_for("openvino");
+  options.cache_dir = cache.path().string();
+  open_encoder(folder.path(), options, {});
+  EXPECT_EQ(files_in(cache.path()).size(), 16u + 1);
+  EXPECT_TRUE(std::filesystem::exists(cache / "old13.ovblob"));
+  EXPECT_FALSE(std::filesystem::exists(cache / "old14.ovblob"));
+  EXPECT_TRUE(std::filesystem::exists(cache / "notes.txt"));
 }
 
 // ---- refusals ----------------------------------------------------------------

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "parapet/cli/command.h"
+#include "parapet/cli/guard_support.h"
 #include "parapet/core/error.h"
 #include "parapet/core/strings.h"
 #include "parapet/serving/guard_service.h"
@@ -63,6 +64,7 @@ class Serve final : public Command {
     list.add("drain-seconds", drain_seconds_, "time for requests under way after SIGTERM");
     list.add("allow-anyone", allow_anyone_,
              "listen beyond this machine without API keys (behind a proxy that asks for them)");
+    list.add("model-cache", model_cache_, kModelCacheHelp);
     list.add("check-only", check_only_, "load and probe everything, then stop: 0 when ready");
   }
 
@@ -85,6 +87,7 @@ class Serve final : public Command {
     guard::GuardOptions guard_options;
     guard_options.device = session.common.device;
     guard_options.threads = session.common.threads;
+    guard_options.cache = model_cache(model_cache_);
     serving::GuardService service(service_, guard_options, session.context);
     if (check_only_) return check(service);
     serving::Router router(service);
@@ -156,6 +159,7 @@ class Serve final : public Command {
   serving::HttpOptions http_;
   double drain_seconds_ = 30;
   bool allow_anyone_ = false, check_only_ = false;
+  std::string model_cache_ = "auto";
 };
 
 }  // namespace

@@ -9,4 +9,9 @@ namespace parapet {
 // that the process stays at its peak. Does nothing outside glibc.
 void keep_freed_memory();
 
+// Gives pages that are free inside the allocator's arenas back to the system now: after a model was
+// loaded, which frees much in small pieces. Does nothing outside glibc or after
+// keep_freed_memory().
+void return_freed_memory();
+
 }  // namespace parapet

@@ -11,6 +11,7 @@
 #include "parapet/core/files.h"
 #include "parapet/core/threads.h"
 #include "parapet/engine/text_batches.h"
+#include "parapet/nn/contrastive.h"
 
 namespace parapet {
 namespace {
@@ -19,11 +20,6 @@ using Clock = std::chrono::steady_clock;
 
 double since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-at::Tensor normalised(const at::Tensor& embeds) {
-  const at::Tensor x = embeds.to(at::kFloat);
-  return x / x.norm(2, {-1}, true).clamp_min(1e-12);
 }
 
 }  // namespace
@@ -93,7 +89,7 @@ at::Tensor ClipPipeline::encode_images(std::span<const Image> images, const Cont
     else
       parallel_items(end - begin, options_.decode_threads, prepare);
     c10::InferenceMode inference;
-    out.slice(0, begin, end).copy_(normalised(run_images(pixels)));
+    out.slice(0, begin, end).copy_(nn::normalise_rows(run_images(pixels)));
   }
   std::lock_guard lock(stats_mutex_);
   image_stats_ = {.items = count, .seconds = since(start)};
@@ -131,7 +127,8 @@ at::Tensor ClipPipeline::encode(int64_t count, const Fetch& fetch, const Context
     if (begin + batch < count) next = decode(begin + batch);
     if (context.cancelled()) throw Cancelled("stopped while encoding images");
     c10::InferenceMode inference;
-    out.slice(0, begin, std::min(count, begin + batch)).copy_(normalised(run_images(pixels)));
+    out.slice(0, begin, std::min(count, begin + batch))
+        .copy_(nn::normalise_rows(run_images(pixels)));
     progress.update(std::min(count, begin + batch));
   }
   std::lock_guard lock(stats_mutex_);
@@ -161,7 +158,7 @@ at::Tensor ClipPipeline::encode_texts(const std::vector<std::string>& texts,
       stats.tokens += static_cast<int64_t>(rows.back()->size());
     }
     c10::InferenceMode inference;
-    const at::Tensor embeds = normalised(run_texts(pad_ids(rows, pad))).cpu();
+    const at::Tensor embeds = nn::normalise_rows(run_texts(pad_ids(rows, pad))).cpu();
     for (size_t i = 0; i < bucket.size(); ++i)
       out.select(0, bucket[i]).copy_(embeds.select(0, static_cast<int64_t>(i)));
     done += static_cast<int64_t>(bucket.size());

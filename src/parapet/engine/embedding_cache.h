@@ -1,5 +1,7 @@
 // Embeddings by content: the same image or text is computed once. In memory, least recently used
-// out first; optionally also in a SQLite file that outlives the process.
+// out first; optionally also in a SQLite file that outlives the process. For single items in any
+// order, looked up in microseconds by many threads; commands that embed whole data sets keep them
+// by the call (engine/cached_encoder.h).
 #pragma once
 #include <cstdint>
 #include <filesystem>

@@ -30,6 +30,9 @@ struct EncoderOptions {
   int64_t threads = 0;         // openvino: compute threads; 0 = all cores
   int64_t streams = 0;         // openvino: batches computed side by side; 0 = one per thread
   std::string cache_dir;       // openvino: folder for compiled graphs; empty = none kept
+  // Weights are read into memory instead of mapped: the model's files may be cut short, replaced or
+  // removed while the encoder lives. For servers; not a flag.
+  bool copy_weights = false;
   void visit(OptionList& list);
 };
 

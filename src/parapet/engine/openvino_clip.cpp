@@ -35,7 +35,7 @@ class GraphBuilder {
   GraphBuilder(ClipModel& model, const ClipGraphOptions& options, std::string tower)
       : options_(options), tower_(std::move(tower)), bare_(model.bare_names()) {
     model.visit([&](const std::string& name, nn::Parameter& parameter) {
-      weights_[name] = parameter.value.detach();
+      if (parameter.value.defined()) weights_[name] = parameter.value.detach();
     });
   }
 

@@ -7,6 +7,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
+#include "parapet/core/memory.h"
 #include "parapet/engine/clip_pipeline.h"
 #include "parapet/engine/clip_text_inputs.h"
 #include "parapet/engine/openvino_clip.h"
@@ -18,10 +19,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Embedding tables and the scale, which stay outside the graphs.
+struct SideTensors {
+  at::Tensor tokens, positions;
+  double logit_scale = 1;
+};
+
 struct Towers {
   std::unique_ptr<OpenVinoProgram> vision, text;
-  at::Tensor tokens, positions;  // embedding tables; rows are looked up here, not in the graph
-  double logit_scale = 1;
+  SideTensors side;
   std::string identity;
 };
 
@@ -32,7 +38,7 @@ class OpenVinoEncoder final : public ClipPipeline {
       : ClipPipeline(config, assets, options), towers_(std::move(towers)) {}
 
   int64_t dim() const override { return config().projection_dim; }
-  double logit_scale() const override { return towers_.logit_scale; }
+  double logit_scale() const override { return towers_.side.logit_scale; }
   int64_t lanes() const override {
     return (towers_.vision ? *towers_.vision : *towers_.text).streams();
   }
@@ -55,18 +61,31 @@ class OpenVinoEncoder final : public ClipPipeline {
   }
   at::Tensor run_texts(const at::Tensor& ids) override {
     return towers_.text->run_rows(
-        clip_text_inputs(config().text, towers_.tokens, towers_.positions, ids))[0];
+        clip_text_inputs(config().text, towers_.side.tokens, towers_.side.positions, ids))[0];
   }
 
  private:
   Towers towers_;
 };
 
-// The name in the archive, with or without the tower's prefix.
-const TensorView& find(const TensorArchive& archive, const std::string& name) {
-  if (const TensorView* view = archive.find("text_model." + name)) return *view;
-  if (const TensorView* view = archive.find(name)) return *view;
-  throw DataError(archive.path().string(), "tensor 'text_model." + name + "' is missing");
+SideTensors load_side_tensors(const fs::path& folder, bool text, TensorStorage storage) {
+  const std::string tokens = "embeddings.token_embedding.weight";
+  const std::string positions = "embeddings.position_embedding.weight";
+  const TensorArchive archive =
+      TensorArchive::open(folder, "model", storage, [&](const std::string& name) {
+        return name == "logit_scale" || name.ends_with(tokens) || name.ends_with(positions);
+      });
+  // With or without the tower's prefix.
+  const auto find = [&](const std::string& name) {
+    if (const TensorView* view = archive.find("text_model." + name)) return nn::to_tensor(*view);
+    if (const TensorView* view = archive.find(name)) return nn::to_tensor(*view);
+    throw DataError(archive.path().string(), "tensor 'text_model." + name + "' is missing");
+  };
+  SideTensors side;
+  if (text) side.tokens = find(tokens), side.positions = find(positions);
+  if (const TensorView* scale = archive.find("logit_scale"))
+    side.logit_scale = std::exp(nn::to_tensor(*scale).to(at::kDouble).item<double>());
+  return side;
 }
 
 OpenVinoSettings settings_for(const EncoderOptions& options, bool bf16) {
@@ -112,6 +131,13 @@ Resolved resolve(const fs::path& model, const EncoderOptions& options, const Con
   return {.bf16 = name == "bf16" && fast_bf16};
 }
 
+// Gives up weights that no graph needs any more.
+void release(ClipModel& model, std::string_view prefix) {
+  model.visit([&](const std::string& name, nn::Parameter& parameter) {
+    if (name.starts_with(prefix)) parameter.value.reset();
+  });
+}
+
 std::unique_ptr<Encoder> open(const fs::path& folder, const QuantizationRanges* ranges,
                               const std::string& weights_hash, bool bf16,
                               const EncoderOptions& options, const Context& context) {
@@ -119,13 +145,14 @@ std::unique_ptr<Encoder> open(const fs::path& folder, const QuantizationRanges* 
     throw UsageError("--backend openvino runs on the CPU; --device is " + options.device);
   const ClipConfig config = ClipConfig::load(folder);
   const ClipAssets assets = load_clip_assets(folder, config);
-  const TensorArchive archive = TensorArchive::open(folder);
+  const TensorStorage storage =
+      options.copy_weights ? TensorStorage::kCopied : TensorStorage::kMapped;
 
   // Weights are loaded once, and only if a graph must be built.
   std::unique_ptr<ClipModel> model;
   auto weights = [&]() -> ClipModel& {
     if (!model) {
-      model = std::make_unique<ClipModel>(ClipModel::load(folder));
+      model = std::make_unique<ClipModel>(ClipModel::load(folder, at::kCPU, at::kFloat, storage));
       if (!options.adapter.empty()) {
         nn::load_lora(model->linears(), options.adapter);
         nn::merge_lora(model->linears());
@@ -143,20 +170,20 @@ std::unique_ptr<Encoder> open(const fs::path& folder, const QuantizationRanges* 
   towers.identity = identity.hex();
   const OpenVinoSettings settings = settings_for(options, bf16);
   const ClipGraphOptions graph{.ranges = ranges};
-  if (config.has_vision())
+  if (config.has_vision()) {
     towers.vision = OpenVinoProgram::compile(
         [&] { return vision_graph(weights(), *assets.processor, graph); },
         sha256_hex("vision 1" + towers.identity + assets.processor->to_json().dump()), settings,
         context);
-  if (config.has_text()) {
+    if (model) release(*model, "vision_model.");  // the text graph needs memory of its own
+  }
+  if (config.has_text())
     towers.text =
         OpenVinoProgram::compile([&] { return text_graph(weights(), graph); },
                                  sha256_hex("text 1" + towers.identity), settings, context);
-    towers.tokens = nn::to_tensor(find(archive, "embeddings.token_embedding.weight"));
-    towers.positions = nn::to_tensor(find(archive, "embeddings.position_embedding.weight"));
-  }
-  if (const TensorView* scale = archive.find("logit_scale"))
-    towers.logit_scale = std::exp(nn::to_tensor(*scale).to(at::kDouble).item<double>());
+  model.reset();
+  towers.side = load_side_tensors(folder, config.has_text(), storage);
+  return_freed_memory();
   return std::make_unique<OpenVinoEncoder>(config, assets, options, std::move(towers));
 }
 

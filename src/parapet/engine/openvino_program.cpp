@@ -1,11 +1,16 @@
 #include "parapet/engine/openvino_program.h"
 
 #include <ATen/ATen.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <fstream>
 #include <mutex>
 #include <openvino/openvino.hpp>
+#include <optional>
 #include <sstream>
 #include <thread>
 
@@ -17,7 +22,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kMagic = "PARAPET-OPENVINO-1\n";
+constexpr std::string_view kMark = "PARAPET-OPENVINO-2\n";
+constexpr const char* kExtension = ".ovblob";
+constexpr size_t kKeptGraphs = 16;  // two per CLIP model
 
 ov::Core& core() {
   static ov::Core instance;
@@ -44,40 +51,76 @@ std::string cache_key(const std::string& key, const OpenVinoSettings& settings) 
   return sha256_hex(text.str());
 }
 
-// A compiled graph kept by an earlier run; null when there is none.
-std::unique_ptr<ov::CompiledModel> read_cached(const fs::path& file, const ov::AnyMap& config,
-                                               const Context& context) {
-  if (!fs::exists(file)) return nullptr;
+// A kept graph and the file that its weights lie in.
+struct KeptGraph {
+  std::shared_ptr<const MappedFile> file;
+  ov::CompiledModel compiled;
+};
+
+// A file is the graph as OpenVINO wrote it, the SHA-256 of that, and the mark. Nothing when there
+// is no such file.
+std::optional<KeptGraph> read_cached(const fs::path& file, const ov::AnyMap& config,
+                                     const Context& context) {
+  if (!fs::exists(file)) return std::nullopt;
   try {
     const auto map = MappedFile::open(file);
     const std::string_view bytes(reinterpret_cast<const char*>(map->bytes().data()),
                                  map->bytes().size());
-    const size_t head = kMagic.size() + 64;
-    if (bytes.size() < head || !bytes.starts_with(kMagic) ||
-        bytes.substr(kMagic.size(), 64) != sha256_hex(bytes.substr(head)))
+    const size_t tail = 64 + kMark.size();
+    if (bytes.size() < tail || !bytes.ends_with(kMark))
       throw DataError(file.string(), "is damaged");
-    std::istringstream stream{std::string(bytes.substr(head))};
-    return std::make_unique<ov::CompiledModel>(core().import_model(stream, "CPU", config));
+    const std::string_view graph = bytes.substr(0, bytes.size() - tail);
+    if (bytes.substr(graph.size(), 64) != sha256_hex(graph))
+      throw DataError(file.string(), "is damaged");
+    const ov::Tensor blob(ov::element::u8, ov::Shape{graph.size()}, map->bytes().data());
+    KeptGraph kept{map, core().import_model(blob, "CPU", config)};
+    // The kernels have weights of their own, in their own layout; the file's are read again in the
+    // rare case that another kernel is made.
+    ::madvise(map->bytes().data(), map->bytes().size(), MADV_DONTNEED);
+    std::error_code ignored;  // a folder that only others may write to
+    fs::last_write_time(file, fs::file_time_type::clock::now(), ignored);
+    return kept;
   } catch (const std::exception& error) {
     context.warn(std::string("compiled graph ") + file.string() +
                  " cannot be used and is made anew: " + error.what());
-    return nullptr;
+    return std::nullopt;
   }
 }
 
-void write_cached(const fs::path& file, ov::CompiledModel& compiled, const Context& context) {
+// Graphs of models, settings and versions that are no longer used go, the longest unused first.
+void drop_oldest(const fs::path& folder) {
+  std::vector<std::pair<fs::file_time_type, fs::path>> kept;
+  std::error_code ignored;  // another process may tidy up too
+  for (const auto& entry : fs::directory_iterator(folder, ignored))
+    if (entry.path().extension() == kExtension)
+      kept.emplace_back(entry.last_write_time(ignored), entry.path());
+  std::sort(kept.rbegin(), kept.rend());
+  for (size_t i = kKeptGraphs; i < kept.size(); ++i) fs::remove(kept[i].second, ignored);
+}
+
+// Written to its place and not gathered in memory first: graphs are as large as their model.
+bool write_cached(const fs::path& file, ov::CompiledModel& compiled, const Context& context) {
+  static std::atomic<int> count{0};
+  const fs::path draft =
+      file.string() + "." + std::to_string(::getpid()) + "-" + std::to_string(count++);
   try {
     fs::create_directories(file.parent_path());
-    std::ostringstream stream;
-    compiled.export_model(stream);
-    const std::string bytes = std::move(stream).str();
-    write_file_atomic(file, [&](const ByteSink& sink) {
-      sink(kMagic);
-      sink(sha256_hex(bytes));
-      sink(bytes);
-    });
+    std::ofstream out(draft, std::ios::binary);
+    out.exceptions(std::ios::failbit | std::ios::badbit);
+    compiled.export_model(out);
+    out.close();
+    const std::string hash = sha256_file(draft);
+    out.open(draft, std::ios::binary | std::ios::app);
+    out << hash << kMark;
+    out.close();
+    fs::rename(draft, file);
+    drop_oldest(file.parent_path());
+    return true;
   } catch (const std::exception& error) {
+    std::error_code ignored;
+    fs::remove(draft, ignored);
     context.warn(std::string("compiled graph is not kept: ") + error.what());
+    return false;
   }
 }
 
@@ -110,6 +153,7 @@ std::vector<OpenVinoPort> ports(const std::vector<ov::Output<const ov::Node>>& o
 }  // namespace
 
 struct OpenVinoProgram::Impl {
+  std::shared_ptr<const MappedFile> file;  // of a kept graph; outlives it
   ov::CompiledModel compiled;
   std::mutex mutex;
   std::vector<ov::InferRequest> idle;
@@ -143,18 +187,18 @@ std::unique_ptr<OpenVinoProgram> OpenVinoProgram::compile(const Build& build,
   const ov::AnyMap config = properties(settings);
   fs::path file;
   if (!settings.cache_dir.empty())
-    file = settings.cache_dir / (cache_key(key, settings).substr(0, 40) + ".ovblob");
+    file = settings.cache_dir / (cache_key(key, settings).substr(0, 40) + kExtension);
   auto impl = std::make_unique<Impl>();
-  bool cached = false;
-  if (!file.empty()) {
-    if (auto found = read_cached(file, config, context)) {
-      impl->compiled = *found;
-      cached = true;
-    }
-  }
+  const auto take = [&] {
+    auto kept = file.empty() ? std::nullopt : read_cached(file, config, context);
+    if (kept) impl->file = kept->file, impl->compiled = kept->compiled;
+    return kept.has_value();
+  };
+  const bool cached = take();
   if (!cached) {
     impl->compiled = core().compile_model(build(), "CPU", config);
-    if (!file.empty()) write_cached(file, impl->compiled, context);
+    // Read back: what was compiled from memory holds all weights twice.
+    if (!file.empty() && write_cached(file, impl->compiled, context)) take();
   }
   std::unique_ptr<OpenVinoProgram> program(new OpenVinoProgram(std::move(impl)));
   program->from_cache_ = cached;

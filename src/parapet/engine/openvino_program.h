@@ -34,7 +34,8 @@ class OpenVinoProgram {
   using Build = std::function<std::shared_ptr<ov::Model>()>;
   // `build` makes the graph; it is not called when the cache holds `key`. The key is a SHA-256 of
   // all that the graph depends on; settings, processor and OpenVINO's version are added here. A
-  // damaged cache file is reported, compiled anew and replaced.
+  // damaged cache file is reported, compiled anew and replaced. The folder keeps the 16 graphs used
+  // last.
   static std::unique_ptr<OpenVinoProgram> compile(const Build& build, const std::string& key,
                                                   const OpenVinoSettings& settings,
                                                   const Context& context);

@@ -103,7 +103,8 @@ std::unique_ptr<Encoder> open_encoder(const std::filesystem::path& model,
   const nn::Precision precision = nn::resolve_precision(options.precision, options.device);
   if (!precision.note.empty()) context.info(precision.note);
   auto clip = std::make_unique<ClipModel>(
-      ClipModel::load(model, at::Device(options.device), precision.weights));
+      ClipModel::load(model, at::Device(options.device), precision.weights,
+                      options.copy_weights ? TensorStorage::kCopied : TensorStorage::kMapped));
   clip->set_compute(precision.compute);
   if (!options.adapter.empty()) nn::load_lora(clip->linears(), options.adapter);
   ClipAssets assets = load_clip_assets(model, clip->config());

@@ -36,6 +36,7 @@ std::shared_ptr<AuditLog> open_audit(const Policy& policy, const GuardOptions& o
 }  // namespace
 
 struct Guard::Impl {
+  explicit Impl(GuardOptions given) : options(std::move(given)), models(options.cache) {}
   // What a request takes hold of, whole.
   struct State {
     std::shared_ptr<const Pipeline> pipeline;
@@ -58,8 +59,7 @@ struct Guard::Impl {
 };
 
 Guard::Guard(Policy policy, GuardOptions options, const Context& context)
-    : impl_(std::make_unique<Impl>()) {
-  impl_->options = std::move(options);
+    : impl_(std::make_unique<Impl>(std::move(options))) {
   impl_->context = context;
   reload(std::move(policy));
 }

@@ -4,6 +4,7 @@
 //   Decision decision = guard.check({.parts = {Part::text("..."), Part::image(bytes)}});
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,8 +18,9 @@
 namespace parapet::guard {
 
 struct GuardOptions {
-  std::string device = "cpu";  // cpu | cuda[:n]
-  int64_t threads = 0;         // of the encoder; 0 = all cores
+  std::string device = "cpu";   // cpu | cuda[:n]
+  int64_t threads = 0;          // of the encoder; 0 = all cores
+  std::filesystem::path cache;  // keeps compiled graphs between starts; empty = none are kept
   // In addition to what the policy names. `fail_closed` of their failures is the policy's
   // [clip] fail.
   std::vector<std::shared_ptr<Signal>> signals;

@@ -15,6 +15,9 @@ std::shared_ptr<const SharedEncoder> ModelStore::encoder(const EncoderRequest& r
   options.precision = request.precision;
   options.adapter = request.adapter.string();
   options.threads = request.threads;
+  options.streams = 1;  // a request waits for its own batch: all threads on it
+  options.copy_weights = true;
+  options.cache_dir = cache_.string();
   const std::string version = encoder_key(request.model, options);
   const std::lock_guard lock(mutex_);
   auto& slot = loaded_[version];

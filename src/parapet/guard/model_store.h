@@ -30,11 +30,15 @@ struct SharedEncoder {
 
 class ModelStore {
  public:
-  // Loads, or returns what is loaded already and still the same on disk. Thread-safe.
+  // `cache` keeps compiled graphs between starts; empty = nothing is kept.
+  explicit ModelStore(std::filesystem::path cache = {}) : cache_(std::move(cache)) {}
+  // Loads, or returns what is loaded already and still the same on disk. Thread-safe. Nothing of
+  // the folder is used once it is loaded.
   std::shared_ptr<const SharedEncoder> encoder(const EncoderRequest& request,
                                                const Context& context);
 
  private:
+  std::filesystem::path cache_;
   std::mutex mutex_;
   std::map<std::string, std::weak_ptr<const SharedEncoder>> loaded_;  // by version
 };

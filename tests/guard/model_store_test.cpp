@@ -1,0 +1,91 @@
+// Encoders of a server: what they need of their files once they are loaded.
+#include "parapet/guard/model_store.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "engine/tiny_clip.h"
+#include "parapet/engine/encoder.h"
+#include "parapet/methods/clip_filter/head_net.h"
+#include "parapet/methods/clip_filter/heads.h"
+
+namespace parapet::guard {
+namespace {
+
+namespace fs = std::filesystem;
+using parapet::test::TempFolder;
+
+struct Case {
+  const char* backend;
+  bool cached;  // graphs come from an earlier start
+};
+
+class CutShort : public testing::TestWithParam<Case> {};
+
+// A mapped page behind the new end of a file ends the process at the next touch.
+TEST_P(CutShort, WeightsOverwrittenInPlaceChangeNothing) {
+  const TempFolder folder;
+  parapet::test::write_tiny_clip(folder / "clip");
+  const auto pictures = parapet::test::write_pictures(folder.path(), 3);
+  const std::vector<std::string> texts = parapet::test::captions(3);
+  const auto plain = open_encoder(
+      folder / "clip", {.backend = GetParam().backend, .precision = "fp32", .streams = 1}, {});
+  const at::Tensor expected_texts = plain->encode_texts(texts, {});
+  const at::Tensor expected_images = plain->encode_images(pictures, {});
+
+  const EncoderRequest request{
+      .model = folder / "clip", .backend = GetParam().backend, .precision = "fp32"};
+  if (GetParam().cached) ModelStore(folder / "cache").encoder(request, {});
+  ModelStore store(GetParam().cached ? folder / "cache" : fs::path());
+  const auto shared = store.encoder(request, {});
+  for (const auto& entry : fs::directory_iterator(folder / "clip")) fs::resize_file(entry, 0);
+
+  for (size_t i = 0; i < 3; ++i) {
+    const auto row = static_cast<int64_t>(i);
+    const auto text = shared->batches->encode_text(texts[i]).get();
+    const auto image =
+        shared->batches->encode_image_bytes(read_file(pictures[i]), pictures[i]).get();
+    ASSERT_TRUE(text.ok()) << text.error;
+    ASSERT_TRUE(image.ok()) << image.error;
+    EXPECT_TRUE(at::allclose(at::tensor(text.embedding), expected_texts[row], 1e-4, 1e-5));
+    EXPECT_TRUE(at::allclose(at::tensor(image.embedding), expected_images[row], 1e-4, 1e-5));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, CutShort,
+                         testing::Values(Case{"torch", false}, Case{"openvino", false},
+                                         Case{"openvino", true}),
+                         [](const auto& info) {
+                           return std::string(info.param.backend) +
+                                  (info.param.cached ? "_from_cache" : "");
+                         });
+
+TEST(ModelStore, KeepsGraphsAndSharesEncoders) {
+  const TempFolder folder;
+  parapet::test::write_tiny_clip(folder / "clip", {.layers = 1});
+  const EncoderRequest request{
+      .model = folder / "clip", .backend = "openvino", .precision = "fp32"};
+  ModelStore store(folder / "cache");
+  const auto first = store.encoder(request, {});
+  EXPECT_EQ(store.encoder(request, {}), first);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder / "cache"), fs::directory_iterator()), 2);
+  EXPECT_EQ(first->batches->encoder().lanes(), 1);
+}
+
+TEST(GuardHeads, OutliveTheirFile) {
+  const TempFolder folder;
+  HeadNet net = HeadNet::random(8, 4, 1, 7);
+  GuardHeadsInfo info;
+  info.categories = {"fire"};
+  info.dim = 8;
+  info.hidden = 4;
+  save_heads(folder.path(), net, info);
+  const GuardHeads heads = GuardHeads::load(folder.path());
+  const std::vector<float> row = {1, 0, 0, 0, 0, 0, 0, 0};
+  const float before = heads.score(row, row).joint().harm;
+  fs::resize_file(folder / "guard_heads.safetensors", 0);
+  EXPECT_EQ(heads.score(row, row).joint().harm, before);
+}
+
+}  // namespace
+}  // namespace parapet::guard
