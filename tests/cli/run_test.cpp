@@ -27,6 +27,7 @@ struct Probe {
   uint64_t runs = 0;
   CommonOptions common;
   std::function<void(const Session&)> action;
+  std::string gate;  // why check_gate() fails; empty = it holds
 };
 
 class ProbeCommand : public Command {
@@ -47,6 +48,9 @@ class ProbeCommand : public Command {
     session.print("for people");
     if (probe_.action) probe_.action(session);
     return {{"model", probe_.model}, {"bytes", "\xFF"}};
+  }
+  void check_gate() const override {
+    if (!probe_.gate.empty()) throw CheckFailed(probe_.gate);
   }
 
  private:
@@ -108,6 +112,16 @@ TEST_F(CommandLine, JsonIsTheLastLineOfStdout) {
   // Bytes that are not UTF-8 become the replacement character.
   EXPECT_EQ(done.out, "{\"bytes\":\"\xEF\xBF\xBD\",\"model\":\"m\"}\n");
   EXPECT_EQ(run({"embed", "--model", "m", "--quiet"}).out, "");
+}
+
+// Exit 4 comes with the result that explains it.
+TEST_F(CommandLine, AFailedGateStillPrintsItsResult) {
+  probe.gate = "the gate does not hold";
+  const Outcome outcome = run({"embed", "--model", "m", "--json"});
+  EXPECT_EQ(outcome.code, 4);
+  EXPECT_THAT(outcome.out, HasSubstr("{\"bytes\":"));
+  EXPECT_THAT(outcome.err, HasSubstr("the gate does not hold"));
+  EXPECT_EQ(run({"embed", "--model", "m", "--print-config"}).code, 0);
 }
 
 TEST_F(CommandLine, RecipeThenFlags) {

@@ -50,6 +50,9 @@ class Command {
   virtual void validate(Problems& /*problems*/) const {}
   // Does the work and returns the machine-readable result (printed under --json).
   virtual nlohmann::json run(const Session& session) = 0;
+  // Called once the result was printed: throws CheckFailed when a gate that the user asked for did
+  // not hold, so that exit 4 still comes with its result.
+  virtual void check_gate() const {}
 };
 
 struct CommandEntry {

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "parapet/cli/command.h"
+#include "parapet/cli/guard_support.h"
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/json.h"
@@ -63,6 +64,7 @@ class GuardCheck final : public Command {
     list.add("save-modified", save_modified_, "folder for changed parts and explanations");
     list.add("fail-on", fail_on_, "exit 4 when a decision is at least this strict",
              {"never", "flag", "modify", "block"});
+    list.add("model-cache", model_cache_, kModelCacheHelp);
     list.add("workers", workers_, "items looked at side by side; 0 = 4 per core");
   }
 
@@ -76,10 +78,20 @@ class GuardCheck final : public Command {
     guard::GuardOptions options;
     options.device = session.common.device;
     options.threads = session.common.threads;
+    options.cache = model_cache(model_cache_);
     options.audit = !no_audit_;
     const guard::Guard guard(guard::Policy::load(policy_), options, session.context);
     if (input_.empty()) return check_one(guard, session);
     return check_file(guard, session);
+  }
+
+  void check_gate() const override {
+    const std::map<std::string, Action> limits = {
+        {"flag", Action::kFlag}, {"modify", Action::kModify}, {"block", Action::kBlock}};
+    const auto limit = limits.find(fail_on_);
+    if (limit != limits.end() && strictest_ >= limit->second)
+      throw CheckFailed("the strictest decision is '" + std::string(action_name(strictest_)) +
+                        "' (--fail-on " + fail_on_ + ")");
   }
 
  private:
@@ -102,7 +114,6 @@ class GuardCheck final : public Command {
     nlohmann::json json = guard::to_json(decision);
     if (!out_.empty()) write_file_atomic(out_, guard::to_json(decision).dump() + "\n");
     if (out_.empty()) session.print(guard::to_json(decision).dump(2));
-    finish();
     return json;
   }
 
@@ -167,7 +178,6 @@ class GuardCheck final : public Command {
     session.print(std::to_string(items_) + " items in " + format_number(seconds.count(), 2) +
                   " s: " + nlohmann::json(actions_).dump() + ", " + std::to_string(review_) +
                   " for review, " + std::to_string(incomplete_) + " not scanned in full");
-    finish();
     return result;
   }
 
@@ -222,17 +232,8 @@ class GuardCheck final : public Command {
           explanation.png);
   }
 
-  void finish() const {
-    const std::map<std::string, Action> limits = {
-        {"flag", Action::kFlag}, {"modify", Action::kModify}, {"block", Action::kBlock}};
-    const auto limit = limits.find(fail_on_);
-    if (limit != limits.end() && strictest_ >= limit->second)
-      throw CheckFailed("the strictest decision is '" + std::string(action_name(strictest_)) +
-                        "' (--fail-on " + fail_on_ + ")");
-  }
-
   std::string policy_, text_, image_, input_, out_, profile_, tenant_, save_modified_;
-  std::string side_ = "input", fail_on_ = "never";
+  std::string side_ = "input", fail_on_ = "never", model_cache_ = "auto";
   bool explain_ = false, no_audit_ = false;
   int64_t workers_ = 0;
   int64_t items_ = 0, review_ = 0, incomplete_ = 0;

@@ -158,6 +158,7 @@ int execute(Binding& binding, int argc, char** argv) {
       std::cout << result.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
   }
   if (!std::cout.flush()) throw DataError("stdout", "write failed");
+  if (!binding.print_config) binding.command->check_gate();
   return 0;
 }
 
