@@ -208,7 +208,7 @@ void Router::work(const Route& route, HttpRequest request, const std::string& id
 
 // Every exception becomes a reply here.
 HttpReply Router::run(const Route& route, const HttpRequest& request, const std::string& id) {
-  Call call{request, route.path, id, "", service_};
+  Call call{request, route.path, id, "", service_, workers_};
   call.stalled_seconds = workers_.stalled_seconds();
   if (const ApiKey* key = keys_.load()->find(presented_key(request))) call.tenant = key->tenant;
   if (route.where == Where::kAtOnce) call.gauges = gauges();

@@ -6,6 +6,7 @@
 #include "parapet/serving/guard_service.h"
 #include "parapet/serving/http.h"
 #include "parapet/serving/http_server.h"
+#include "parapet/serving/worker_pool.h"
 
 namespace parapet::serving {
 
@@ -16,6 +17,7 @@ struct Call {
   std::string id;      // of the request, for logs and x-request-id
   std::string tenant;  // of its API key; empty = none
   GuardService& service;
+  WorkerPool& workers;
   std::vector<Gauge> gauges = {};  // of the server, for /metrics
   double stalled_seconds = 0;      // workers busy with nothing done, for /healthz
 };

@@ -2,10 +2,12 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "parapet/guard/taxonomy.h"
 #include "parapet/serving/json_body.h"
 #include "parapet/serving/routes.h"
+#include "parapet/serving/side_by_side.h"
 
 namespace parapet::serving {
 namespace {
@@ -88,23 +90,24 @@ HttpReply post_moderations(const Call& call) {
       read_moderation(parse_body(call.request.body),
                       {.max_parts = static_cast<size_t>(call.service.options().max_parts)});
   const auto policy = call.service.policy();
-  ordered_json results = ordered_json::array();
-  double milliseconds = 0;
-  PolicyIdentity identity;
-  for (auto& input : request.inputs) {
-    complete(call, input);
-    const guard::Decision decision =
-        call.service.check(call.endpoint, std::move(input), request.options, call.request.received);
-    results.push_back(result_json(decision, policy->taxonomy));
-    milliseconds += decision.milliseconds;
-    identity = {decision.policy_name, decision.policy_version, decision.policy_hash};
-  }
+  const size_t count = request.inputs.size();
+  std::vector<ordered_json> results(count);
+  std::vector<double> milliseconds(count);
+  std::vector<PolicyIdentity> identities(count);
+  side_by_side(call.workers, count, [&](size_t i) {
+    complete(call, request.inputs[i]);
+    const guard::Decision decision = call.service.check(call.endpoint, std::move(request.inputs[i]),
+                                                        request.options, call.request.received);
+    results[i] = result_json(decision, policy->taxonomy);
+    milliseconds[i] = decision.milliseconds;
+    identities[i] = {decision.policy_name, decision.policy_version, decision.policy_hash};
+  });
   ordered_json body;
   body["id"] = "modr-" + call.id;
-  body["model"] = "parapet-" + identity.name;
-  body["results"] = std::move(results);
-  body["parapet"]["policy"] = to_json(identity);
-  body["parapet"]["milliseconds"] = milliseconds;
+  body["model"] = "parapet-" + identities.back().name;
+  body["results"] = results;
+  body["parapet"]["policy"] = to_json(identities.back());
+  body["parapet"]["milliseconds"] = std::accumulate(milliseconds.begin(), milliseconds.end(), 0.0);
   body["parapet"]["unknown_fields"] = request.options.unknown;
   return json_reply(200, body);
 }

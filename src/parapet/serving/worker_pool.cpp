@@ -9,17 +9,21 @@ WorkerPool::WorkerPool(int64_t threads, int64_t capacity)
   for (int64_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
 }
 
-bool WorkerPool::submit(std::function<void()> job) {
+bool WorkerPool::put(std::function<void()> job, size_t may_wait) {
   {
     const std::lock_guard lock(mutex_);
     // An idle thread takes it at once: that is no waiting.
     const size_t idle = threads_.size() - static_cast<size_t>(running_);
-    if (stopped_ || jobs_.size() >= capacity_ + idle) return false;
+    if (stopped_ || jobs_.size() >= may_wait + idle) return false;
     jobs_.push_back(std::move(job));
   }
   wake_.notify_one();
   return true;
 }
+
+bool WorkerPool::submit(std::function<void()> job) { return put(std::move(job), capacity_); }
+
+bool WorkerPool::submit_if_idle(std::function<void()> job) { return put(std::move(job), 0); }
 
 void WorkerPool::work() {
   std::unique_lock lock(mutex_);

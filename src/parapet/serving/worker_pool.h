@@ -21,6 +21,8 @@ class WorkerPool {
 
   // False when the queue is full or the pool stopped. Jobs must not throw.
   bool submit(std::function<void()> job);
+  // The same for work that may as well not be done here: false unless a thread is free for it.
+  bool submit_if_idle(std::function<void()> job);
   // Waits for running jobs; waiting ones are dropped.
   void stop();
   int64_t waiting() const;
@@ -31,6 +33,7 @@ class WorkerPool {
 
  private:
   void work();
+  bool put(std::function<void()> job, size_t may_wait);
 
   const size_t capacity_;
   mutable std::mutex mutex_;
