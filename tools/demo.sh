@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The main job on the sample world: build the world, train a tiny CLIP, harden it with the default
-# and the published objective, measure, write out/demo/report.html. Finished parts are kept: run it
-# again after an interruption, or with FRESH=1 to start over. SEED=n for another world.
+# and the published objective, train a guard, measure, write out/demo/report.html. Finished parts are
+# kept: run it again after an interruption, or with FRESH=1 to start over. SEED=n for another world.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 parapet=build/release/parapet
@@ -35,6 +35,12 @@ harden() {
   run "$out/$1" harden safe-clip --config "$2" --model "$out/clip/model" --data "$out/world"
 }
 
+guard() {
+  local name=$1
+  shift
+  run "$out/$name" train guard --config recipes/guard_world.toml --data "$out/labels" "$@"
+}
+
 step "sample world" "$out/world/zeroshot.json" \
   "$parapet" world build --out "$out/world" --quadruplets 8000 --captions 0 --seed $((seed + 1000))
 step "tiny CLIP: image tower, then both" "$out/clip/report.json" \
@@ -45,7 +51,18 @@ step "hardening, published objective" "$out/safe_clip_published/report.json" \
   harden safe_clip_published recipes/safe_clip_world_published.toml
 step "ablation: shared reference" "$out/shared_reference/report.json" \
   harden shared_reference recipes/ablations/shared_reference.toml
+step "labelled pairs for the guard" "$out/labels/labels.jsonl" \
+  "$parapet" world build --out "$out/labels" --quadruplets 0 --captions 0 --labels 24000 \
+  --val 2000 --test 2000 --seed $((seed + 2000))
+step "guard heads on the original model" "$out/guard/heads/guard_heads.json" \
+  guard guard --model "$out/clip/model"
+step "guard heads on the hardened model" "$out/guard_hardened/heads/guard_heads.json" \
+  guard guard_hardened --model "$out/safe_clip/model" --embedding hardened
+step "guard: measured on held combinations and the held style" "$out/guard/report.json" \
+  "$parapet" eval guard --model "$out/guard" --compare "$out/guard_hardened" --data "$out/labels" \
+  --out "$out/guard" --seed "$seed" --resamples 300
 say "report"
-"$parapet" report --compare "$out/clip,$out/safe_clip,$out/safe_clip_published,$out/shared_reference" \
-  --out "$out"
+runs=$out/clip,$out/safe_clip,$out/safe_clip_published,$out/shared_reference,$out/guard
+"$parapet" report --compare "$runs" --out "$out"
 say "done: open $out/report.html"
+echo "the guard at work: $parapet serve --policy policies/sample_world.toml, then http://127.0.0.1:8080"

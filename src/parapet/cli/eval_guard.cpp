@@ -1,10 +1,13 @@
 // parapet eval guard
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "parapet/cli/command.h"
+#include "parapet/cli/guard_scoring.h"
 #include "parapet/cli/guard_support.h"
 #include "parapet/cli/run_support.h"
 #include "parapet/core/error.h"
@@ -18,66 +21,8 @@
 namespace parapet::cli {
 namespace {
 
-constexpr int64_t kChunk = 4096;  // rows scored at once
-
-// Embeddings of labelled samples; rows of an absent side are 0.
-struct Embedded {
-  at::Tensor image, text;
-};
-
-Embedded embed(Encoder& encoder, const std::vector<LabelSample>& samples, const Context& context) {
-  std::vector<std::string> images, texts;
-  std::vector<int64_t> image_rows, text_rows;
-  for (size_t i = 0; i < samples.size(); ++i) {
-    const auto row = static_cast<int64_t>(i);
-    if (!samples[i].image.empty()) images.push_back(samples[i].image), image_rows.push_back(row);
-    if (!samples[i].text.empty()) texts.push_back(samples[i].text), text_rows.push_back(row);
-  }
-  const auto n = static_cast<int64_t>(samples.size());
-  Embedded out{at::zeros({n, encoder.dim()}), at::zeros({n, encoder.dim()})};
-  if (!images.empty())
-    out.image.index_copy_(0, at::tensor(image_rows, at::kLong),
-                          encoder.encode_images(images, context));
-  if (!texts.empty())
-    out.text.index_copy_(0, at::tensor(text_rows, at::kLong), encoder.encode_texts(texts, context));
-  return out;
-}
-
-std::span<const float> rows_of(const at::Tensor& x, int64_t first, int64_t count) {
-  return {x.const_data_ptr<float>() + first * x.size(1), static_cast<size_t>(count * x.size(1))};
-}
-
-// Scores with a side's results dropped where the sample lacks it.
-std::vector<GuardScoreRow> score(const GuardHeads& heads, const Embedded& embedded,
-                                 const std::vector<LabelSample>& samples) {
-  const double nan = std::nan("");
-  std::vector<GuardScoreRow> rows;
-  const auto n = static_cast<int64_t>(samples.size());
-  for (int64_t first = 0; first < n; first += kChunk) {
-    const int64_t count = std::min(kChunk, n - first);
-    const auto scores = heads.score_batch(rows_of(embedded.image, first, count),
-                                          rows_of(embedded.text, first, count), count);
-    for (int64_t i = 0; i < count; ++i) {
-      const LabelSample& sample = samples[static_cast<size_t>(first + i)];
-      const bool image = !sample.image.empty(), text = !sample.text.empty();
-      const std::array<bool, 3> present = {image, text, image && text};
-      GuardScoreRow row{{nan, nan, nan}, {}, nan, nan, nan};
-      const GuardScores& s = scores[static_cast<size_t>(i)];
-      for (size_t side = 0; side < 3; ++side) {
-        if (!present[side]) continue;
-        row.harm[side] = s.by_input[side].harm;
-        row.categories[side].assign(s.by_input[side].categories.begin(),
-                                    s.by_input[side].categories.end());
-      }
-      if (present[2]) row.contradiction = s.contradiction, row.cosine = s.cosine;
-      rows.push_back(std::move(row));
-    }
-  }
-  return rows;
-}
-
 // Joint scores of harmful images with the text of a benign sample drawn by `seed`.
-void score_broken_pairs(const GuardHeads& heads, const Embedded& embedded,
+void score_broken_pairs(const GuardHeads& heads, const SampleEmbeddings& embedded,
                         GuardEvaluation& evaluation, uint64_t seed) {
   std::vector<int64_t> harmful, benign;
   for (size_t i = 0; i < evaluation.samples.size(); ++i) {
@@ -97,6 +42,52 @@ void score_broken_pairs(const GuardHeads& heads, const Embedded& embedded,
   const auto scores = heads.score_batch(rows_of(images, 0, count), rows_of(texts, 0, count), count);
   for (size_t i = 0; i < harmful.size(); ++i)
     evaluation.scores[static_cast<size_t>(harmful[i])].broken_pair = scores[i].joint().harm;
+}
+
+// What one pair costs when it comes alone: picture decoded and embedded, text embedded, heads.
+Table latency_table(Encoder& encoder, const GuardHeads& heads,
+                    const std::vector<LabelSample>& samples, const Context& context) {
+  constexpr size_t kWarm = 4, kPairs = 100;
+  const auto since = [](std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+        .count();
+  };
+  std::array<std::vector<double>, 4> milliseconds;
+  size_t done = 0;
+  Context quiet = context;
+  quiet.progress = nullptr;
+  for (const LabelSample& sample : samples) {
+    if (sample.image.empty() || sample.text.empty()) continue;
+    if (done == kWarm + kPairs) break;
+    const auto start = std::chrono::steady_clock::now();
+    const at::Tensor image = encoder.encode_images(std::vector<std::string>{sample.image}, quiet);
+    const double image_ms = since(start);
+    const at::Tensor text = encoder.encode_texts({sample.text}, quiet);
+    const double text_ms = since(start) - image_ms;
+    heads.score(rows_of(image, 0, 1), rows_of(text, 0, 1));
+    const double all_ms = since(start);
+    if (done++ < kWarm) continue;  // kernels are chosen in the first calls
+    const std::array<double, 4> parts = {image_ms, text_ms, all_ms - image_ms - text_ms, all_ms};
+    for (size_t i = 0; i < parts.size(); ++i) milliseconds[i].push_back(parts[i]);
+  }
+  Table table{"latency",
+              "Latency",
+              "One pair at a time on this machine, milliseconds, without the server.",
+              {"part", "n", "p50", "p95", "p99"},
+              {}};
+  const std::array<const char*, 4> names = {"image: decode and embed", "text: embed", "heads",
+                                            "all"};
+  for (size_t i = 0; i < names.size(); ++i) {
+    std::vector<double>& times = milliseconds[i];
+    if (times.empty()) return {};
+    std::sort(times.begin(), times.end());
+    std::vector<Cell> row = {names[i], std::to_string(times.size())};
+    for (const double share : {0.5, 0.95, 0.99})
+      row.emplace_back(format_number(
+          times[static_cast<size_t>(share * static_cast<double>(times.size() - 1) + 0.5)], 2));
+    table.rows.push_back(std::move(row));
+  }
+  return table;
 }
 
 std::map<std::string, OperatingPoint> points_of(const GuardHeadsInfo& info) {
@@ -199,12 +190,17 @@ class EvalGuard final : public Command {
       evaluation.group_attributes = groups_;
       evaluation.bootstrap.resamples = resamples_;
       evaluation.bootstrap.seed = static_cast<uint64_t>(session.common.seed);
-      const Embedded embedded = embed(*encoder, *part, session.context);
-      evaluation.scores = score(heads, embedded, *part);
+      const SampleEmbeddings embedded = embed_samples(*encoder, *part, session.context);
+      evaluation.scores = score_samples(heads, embedded, *part);
       score_broken_pairs(heads, embedded, evaluation, static_cast<uint64_t>(session.common.seed));
       const bool first = part == &samples;
       report.add(guard_metrics(evaluation, (first ? "" : "held_style.") + prefix));
-      if (first && prefix.empty()) report.tables = guard_tables(evaluation);
+      if (!first || !prefix.empty()) continue;
+      report.tables = guard_tables(evaluation);
+      report.plots = guard_plots(evaluation);
+      if (Table latency = latency_table(*encoder, heads, *part, session.context);
+          !latency.rows.empty())
+        report.tables.push_back(std::move(latency));
     }
   }
 
