@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <fstream>
 #include <mutex>
@@ -16,6 +17,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
+#include "parapet/core/memory.h"
 
 namespace parapet {
 namespace {
@@ -74,9 +76,6 @@ std::optional<KeptGraph> read_cached(const fs::path& file, const ov::AnyMap& con
       throw DataError(file.string(), "is damaged");
     const ov::Tensor blob(ov::element::u8, ov::Shape{graph.size()}, map->bytes().data());
     KeptGraph kept{map, core().import_model(blob, "CPU", config)};
-    // The kernels have weights of their own, in their own layout; the file's are read again in the
-    // rare case that another kernel is made.
-    ::madvise(map->bytes().data(), map->bytes().size(), MADV_DONTNEED);
     std::error_code ignored;  // a folder that only others may write to
     fs::last_write_time(file, fs::file_time_type::clock::now(), ignored);
     return kept;
@@ -157,6 +156,13 @@ struct OpenVinoProgram::Impl {
   ov::CompiledModel compiled;
   std::mutex mutex;
   std::vector<ov::InferRequest> idle;
+  int64_t runs = 0;
+
+  // Kernels copy weights into a layout of their own when inputs of a new shape come first: after
+  // that, pages of the file are only in the way. Should they be needed again, they are read again.
+  void drop_pages() const {
+    if (file) ::madvise(file->bytes().data(), file->bytes().size(), MADV_DONTNEED);
+  }
 
   ov::InferRequest take() {
     std::lock_guard lock(mutex);
@@ -168,6 +174,7 @@ struct OpenVinoProgram::Impl {
   void give(ov::InferRequest request) {
     std::lock_guard lock(mutex);
     idle.push_back(std::move(request));
+    if (std::has_single_bit(static_cast<uint64_t>(++runs))) drop_pages();
   }
 };
 
@@ -198,8 +205,13 @@ std::unique_ptr<OpenVinoProgram> OpenVinoProgram::compile(const Build& build,
   if (!cached) {
     impl->compiled = core().compile_model(build(), "CPU", config);
     // Read back: what was compiled from memory holds all weights twice.
-    if (!file.empty() && write_cached(file, impl->compiled, context)) take();
+    if (!file.empty() && write_cached(file, impl->compiled, context)) {
+      impl->compiled = {};
+      return_freed_memory();
+      if (!take()) impl->compiled = core().compile_model(build(), "CPU", config);
+    }
   }
+  impl->drop_pages();
   std::unique_ptr<OpenVinoProgram> program(new OpenVinoProgram(std::move(impl)));
   program->from_cache_ = cached;
   program->load_seconds_ =
