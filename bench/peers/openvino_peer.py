@@ -155,6 +155,46 @@ def ours_quantised(parapet, folder, listing, texts):
     return out, json.loads((out / "report.json").read_text())["metrics"]
 
 
+class Transformers:
+    """The image tower of `transformers`, as a service would run it."""
+
+    def __init__(self, folder, dtype):
+        import torch
+        from transformers import CLIPVisionModelWithProjection
+
+        self.torch, self.dtype = torch, getattr(torch, dtype)
+        self.model = CLIPVisionModelWithProjection.from_pretrained(folder, dtype=self.dtype).eval()
+
+    def rate(self, batch):
+        pixels = self.torch.randn(batch, 3, 224, 224, dtype=self.dtype)
+        times, end = [], time.time() + SECONDS
+        with self.torch.inference_mode():
+            self.model(pixels)
+            while time.time() < end or not times:
+                start = time.perf_counter()
+                self.model(pixels)
+                times.append(time.perf_counter() - start)
+        return batch / statistics.median(times)
+
+
+def beside_transformers(folder, ours, batches):
+    """Our best rate over that of `transformers` in bfloat16 (emulated where the processor lacks it)
+    and in float32, in turn."""
+    peers = {dtype: Transformers(folder, dtype) for dtype in ("float32", "bfloat16")}
+    result = {}
+    for batch in batches:
+        rates = {"ours": [], "float32": [], "bfloat16": []}
+        for _ in range(2):
+            rates["ours"].append(max(mine.rate(batch) for mine in ours.values()))
+            for dtype, peer in peers.items():
+                rates[dtype].append(peer.rate(batch))
+        medians = {side: statistics.median(values) for side, values in rates.items()}
+        result[f"batch {batch}"] = {
+            **{f"transformers {d} images/s": round(medians[d], 2) for d in peers},
+            **{f"ratio to {d}": round(medians["ours"] / medians[d], 2) for d in peers}}
+    return result
+
+
 def best(rates):
     return max(statistics.median(values) for values in rates.values())
 
@@ -191,6 +231,7 @@ def main():
             side: {f"{s} streams": round(statistics.median(v), 2) for s, v in by.items()}
             for side, by in rates.items()}
         result[f"batch {batch}"]["ratio"] = round(best(rates["ours"]) / best(rates["nncf"]), 3)
+    result["beside transformers"] = beside_transformers(folder, ours, batches)
     for mine in ours.values():
         mine.close()
     alone = Ours(program, quantised, "int8", 1, 1)
