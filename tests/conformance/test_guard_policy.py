@@ -116,13 +116,13 @@ def expected(decision, thresholds, shift):
         at = thresholds.get(key_of(category, score["modality"]))
         if category == "disagreement":
             at = {"fpr1": 0.99}
-        flag = at["recall95"] if category == "any_harm" else at["fpr1"]
-        block = at["fpr1"] if (category, score["modality"]) == ("any_harm", "joint") else None
+        pair = (category, score["modality"]) == ("any_harm", "joint")
+        flag, block = (at["best_f1"], at["fpr1"]) if pair else (at["fpr1"], None)
         hit = ("block" if block is not None and value >= block else
                "flag" if value >= flag else "allow")
         shadow = max(shadow, hit, key=ORDER.index)
-        if category in ("contradiction", "disagreement"):
-            continue
+        if category != "any_harm":
+            continue  # recorded, not enforced
         action = max(action, hit, key=ORDER.index)
         review |= hit != "block" and at["review_low"] <= value < at["review_high"]
     return action, shadow, review
@@ -140,15 +140,15 @@ def test_decisions_follow_the_named_thresholds(checked):
             over = [value - thresholds[key_of(category["category"], modality)]["fpr1"]
                     for modality, value in category["scores"].items()]
             if min(map(abs, over)) > 1e-6:
-                assert category["action"] == ("flag" if max(over) > 0 else "allow")
-                seen.add(category["action"])
+                assert category["shadow_action"] == ("flag" if max(over) > 0 else "allow")
+                assert category["action"] == "allow"
         low, high = (expected(decision, thresholds, shift) for shift in (-1e-6, 1e-6))
         for i, name in enumerate(("action", "shadow_action")):
             assert ORDER.index(low[i]) <= ORDER.index(decision[name]) <= ORDER.index(high[i])
             if low[i] == high[i]:
                 seen.add(decision[name])
         assert decision["review"] in (low[2], high[2])
-    assert {"allow", "flag", "block"} <= seen  # the thresholds really divide these samples
+    assert {"allow", "flag", "block"} <= seen, seen  # the thresholds really divide these samples
 
 
 def test_one_side_alone_and_a_profile(site, checked):
@@ -173,8 +173,8 @@ def test_a_name_without_a_threshold_is_refused_with_its_line(site, tmp_path):
     policy.write_text(text.replace('heads = "../out/demo/guard"', ""))
     done = check(policy, "--text", "x", code=2)
     assert "is a threshold of trained heads" in done.stderr
-    # Wherever one stands in the shipped file: each has its line.
-    assert done.stderr.count("'defaults.flag' = \"fpr1\"") >= 1
+    line = text.splitlines().index("[category.weapon]") + 2
+    assert f"refused.toml:{line}: 'category.weapon.flag' = \"fpr1\"" in done.stderr
 
 
 def test_the_shipped_policy_runs_as_it_is(site):

@@ -11,6 +11,7 @@ constexpr size_t kMinSpacedInside = 4;  // letters an entry needs to match insid
 constexpr uint16_t kStretch = 3;        // equal letters in a row that no language writes
 constexpr size_t kMinMasked = 4, kMaxMasked = 32;
 constexpr size_t kMinMaskedInPhrase = 3;  // the words beside it speak too
+constexpr size_t kMaxFillings = 4;        // words that a masked one may stand for
 constexpr size_t kMinJoined = 6;          // letters a phrase needs to match without its blanks
 
 bool writes_without_spaces(Script script) {
@@ -114,8 +115,13 @@ void WordIndex::index_words(const Entry& entry, int32_t id) {
         letters.begin() + static_cast<std::ptrdiff_t>(begin),
         letters.begin() + static_cast<std::ptrdiff_t>(end),
         [](char32_t c) { return is_letter(c) && !writes_without_spaces(script_of(c)); });
-    if (word) by_length_[end - begin].push_back({id, begin});
-    joined += letters.substr(begin, end - begin);
+    const std::u32string part = letters.substr(begin, end - begin);
+    if (word && !is_phrase(entry)) {
+      words_[{part.size(), part[0]}].push_back(id);
+    } else if (word) {
+      phrase_words_[{part.size(), part[0]}].insert(part);
+    }
+    joined += part;
     begin = end + 1;
   }
   if (!is_phrase(entry)) return;
@@ -151,6 +157,7 @@ void WordIndex::find(const TextView& view, std::vector<TextHit>& hits) const {
   if (!plain) return;
   find_stretched(chars, hits);
   find_masked(chars, hits);
+  if (phrases_) find_masked_phrases(chars, hits);
 }
 
 // "baaaad": some letter three times or more in a row, where the entry has it less often.
@@ -183,17 +190,17 @@ void WordIndex::find_stretched(const Folded& chars, std::vector<TextHit>& hits) 
   });
 }
 
-// "b*d": a word with stars for at most half of its letters, first and last letter shown. Of a
-// phrase its other words stand beside it, which may hold stars too.
-void WordIndex::find_masked(const Folded& chars, std::vector<TextHit>& hits) const {
-  const auto matches = [&](const Entry& entry, size_t begin) {
-    if (begin + entry.letters.size() > chars.size()) return false;
-    for (size_t k = 0; k < entry.letters.size(); ++k) {
-      const char32_t c = chars[begin + k].c;
-      if (c != entry.letters[k] && !(is_star(c) && is_letter(entry.letters[k]))) return false;
-    }
-    return true;
-  };
+namespace {
+
+bool fits(const Folded& chars, size_t begin, const std::u32string& letters) {
+  for (size_t k = 0; k < letters.size(); ++k)
+    if (chars[begin + k].c != letters[k] && !is_star(chars[begin + k].c)) return false;
+  return true;
+}
+
+// Words with stars for at most half of their letters, first and last letter shown.
+template <class Visit>
+void for_each_masked(const Folded& chars, size_t min_length, const Visit& visit) {
   for (size_t i = 0; i < chars.size();) {
     size_t end = i;
     size_t stars = 0;
@@ -202,24 +209,61 @@ void WordIndex::find_masked(const Folded& chars, std::vector<TextHit>& hits) con
       ++end;
     }
     const size_t length = end - i;
-    const bool candidate = stars > 0 && length >= kMinMaskedInPhrase && length <= kMaxMasked &&
-                           stars * 2 <= length && !is_star(chars[i].c) &&
-                           !is_star(chars[end - 1].c);
-    const auto same_length = candidate ? by_length_.find(length) : by_length_.end();
-    if (same_length != by_length_.end()) {
-      for (const WordPlace& place : same_length->second) {
-        const Entry& entry = entries_[static_cast<size_t>(place.id)];
-        const bool phrase = is_phrase(entry);
-        if (place.offset > i || (!phrase && length < kMinMasked)) continue;
-        const size_t begin = i - place.offset;
-        if (!matches(entry, begin)) continue;
-        const size_t last = begin + entry.letters.size();
-        if (phrase && !stands_alone(chars, begin, last, entry)) continue;
-        hits.push_back(make_hit(entry, chars, begin, last, "masked"));
-        if (!phrase) break;
+    if (stars > 0 && length >= min_length && length <= kMaxMasked && stars * 2 <= length &&
+        !is_star(chars[i].c) && !is_star(chars[end - 1].c))
+      visit(i, end);
+    i = std::max(end, i + 1);
+  }
+}
+
+}  // namespace
+
+// "b*d".
+void WordIndex::find_masked(const Folded& chars, std::vector<TextHit>& hits) const {
+  for_each_masked(chars, kMinMasked, [&](size_t begin, size_t end) {
+    const auto alike = words_.find({end - begin, chars[begin].c});
+    if (alike == words_.end()) return;
+    for (const int32_t id : alike->second) {
+      const Entry& entry = entries_[static_cast<size_t>(id)];
+      if (!fits(chars, begin, entry.letters)) continue;
+      hits.push_back(make_hit(entry, chars, begin, end, "masked"));
+      break;
+    }
+  });
+}
+
+// "i w*ll": the masked words filled in with words of the phrases that fit, then read as a whole.
+void WordIndex::find_masked_phrases(const Folded& chars, std::vector<TextHit>& hits) const {
+  struct Filling {
+    size_t begin;
+    std::vector<const std::u32string*> words;
+  };
+  std::vector<Filling> fillings;
+  size_t variants = 0;
+  for_each_masked(chars, kMinMaskedInPhrase, [&](size_t begin, size_t end) {
+    const auto alike = phrase_words_.find({end - begin, chars[begin].c});
+    if (alike == phrase_words_.end()) return;
+    Filling filling{begin, {}};
+    for (const std::u32string& word : alike->second)
+      if (filling.words.size() < kMaxFillings && fits(chars, begin, word))
+        filling.words.push_back(&word);
+    if (filling.words.empty()) return;
+    variants = std::max(variants, filling.words.size());
+    fillings.push_back(std::move(filling));
+  });
+  if (fillings.empty()) return;
+  TextView view{.name = "masked", .chars = chars};
+  view.marks_needed = 1;
+  view.disguised.assign(chars.size(), 0);
+  for (size_t variant = 0; variant < variants; ++variant) {
+    for (const Filling& filling : fillings) {
+      const std::u32string& word = *filling.words[variant % filling.words.size()];
+      for (size_t k = 0; k < word.size(); ++k) {
+        view.chars[filling.begin + k].c = word[k];
+        view.disguised[filling.begin + k] = 1;
       }
     }
-    i = std::max(end, i + 1);
+    find_phrases(view, hits);
   }
 }
 

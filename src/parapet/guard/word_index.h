@@ -2,7 +2,9 @@
 // ends in scripts with and without spaces.
 #pragma once
 #include <map>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "parapet/guard/phrase_index.h"
@@ -32,18 +34,16 @@ class WordIndex {
  private:
   void find_stretched(const Folded& chars, std::vector<TextHit>& hits) const;
   void find_masked(const Folded& chars, std::vector<TextHit>& hits) const;
+  void find_masked_phrases(const Folded& chars, std::vector<TextHit>& hits) const;
   void find_phrases(const TextView& view, std::vector<TextHit>& hits) const;
   void index_words(const Entry& entry, int32_t id);
 
-  // A word of letters: its entry, and where it begins in it.
-  struct WordPlace {
-    int32_t id;
-    size_t offset;
-  };
+  using Shape = std::pair<size_t, char32_t>;  // of a word of letters: length and first letter
   std::vector<Entry> entries_;
   PhraseIndex exact_, stretched_;
-  PhraseIndex joined_;  // phrases without their blanks
-  std::map<size_t, std::vector<WordPlace>> by_length_;
+  PhraseIndex joined_;                                      // phrases without their blanks
+  std::map<Shape, std::vector<int32_t>> words_;             // entries of one word
+  std::map<Shape, std::set<std::u32string>> phrase_words_;  // distinct words of phrases
   bool phrases_ = false;
 };
 
