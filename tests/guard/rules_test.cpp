@@ -86,11 +86,26 @@ TEST(Rules, SeesThroughDisguisesInPhrases) {
 TEST(Rules, NumbersInPhrasesAreNumbers) {
   const std::vector lists = {list_of({"i will", "so be it", "das ist", "to go", "be at", "it is",
                                       "a bit of", "hell no", "shoot up", "use it all"})};
-  for (const char* text :
-       {"room 1 will be free", "1 will do, 11 will not", "take 50 be it or not", "das 1st ein Satz",
-        "70 go home", "seat b3 at noon", "H3 at 17 it 15", "he'll no longer come",
-        "shoot, up there", "shoot. Up there", "option 1: will it work", "1. Will", "A4 817 0f",
-        "u s e, it all", "50, b. e. it", "8e at", "use a i t all", "use it al l"})
+  for (const char* text : {"room 1 will be free",
+                           "1 will do, 11 will not",
+                           "take 50 be it or not",
+                           "das 1st ein Satz",
+                           "70 go home",
+                           "seat b3 at noon",
+                           "H3 at 17 it 15",
+                           "he'll no longer come",
+                           "shoot, up there",
+                           "shoot. Up there",
+                           "option 1: will it work",
+                           "1. Will",
+                           "A4 817 0f",
+                           "1t was long ago, 1s 0ver",
+                           "u s e and again i t a l l",
+                           "u s e, it all",
+                           "50, b. e. it",
+                           "8e at",
+                           "use a i t all",
+                           "use it al l"})
     EXPECT_EQ(hit(lists, text), "none") << text;
   EXPECT_EQ(hit({list_of({"area 51"})}, "in area 51 today"), "area 51");
 }

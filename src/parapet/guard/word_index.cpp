@@ -143,6 +143,8 @@ void WordIndex::find(const TextView& view, std::vector<TextHit>& hits) const {
     const Entry& entry = entries_[static_cast<size_t>(id)];
     if (!plain && entry.plain_only) return;
     if (view.accents_folded && !entry.fold_accents) return;
+    // Words that stand beside each other there may be far apart in the text.
+    if (view.whole && is_phrase(entry)) return;
     if (view.whole) {
       const bool run =
           (begin == 0 || chars[begin - 1].c == ' ') && (end == chars.size() || chars[end].c == ' ');
