@@ -6,9 +6,11 @@
 #include <numbers>
 #include <vector>
 
+#include "parapet/core/target_clones.h"
+
 // Loops over floats that the vectoriser may have.
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
-#define PARAPET_CLONES __attribute__((target_clones("avx2", "default"), optimize("O3")))
+#if defined(__GNUC__) && !defined(__clang__)
+#define PARAPET_CLONES PARAPET_TARGET_CLONES("avx2", "default") __attribute__((optimize("O3")))
 #else
 #define PARAPET_CLONES
 #endif

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "parapet/core/target_clones.h"
+
 // The same loops compiled for newer instruction sets, chosen when the program starts.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__GNUC__) && !defined(__clang__)
 #define PARAPET_VECTOR \
-  __attribute__((target_clones("arch=x86-64-v4", "avx2", "default"), optimize("O3")))
+  PARAPET_TARGET_CLONES("arch=x86-64-v4", "avx2", "default") __attribute__((optimize("O3")))
 #else
 #define PARAPET_VECTOR
 #endif

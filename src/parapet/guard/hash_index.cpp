@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "parapet/core/error.h"
+#include "parapet/core/target_clones.h"
 
 namespace parapet::guard {
 namespace {
@@ -17,9 +18,7 @@ uint32_t piece_of(const PdqHash& hash, size_t piece) {
 
 // The nearest of some (or, with no `items`, of the first `count`) hashes; `distance` is one more
 // than what counts at first. The earlier of equals.
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
-__attribute__((target_clones("popcnt", "default")))
-#endif
+PARAPET_TARGET_CLONES("popcnt", "default")
 void nearest_of(const PdqHash* hashes, const uint32_t* items, size_t count, const PdqHash& hash,
                 int64_t& index, int& distance) {
   for (size_t i = 0; i < count; ++i) {

@@ -2,12 +2,10 @@
 
 #include <bit>
 
+#include "parapet/core/target_clones.h"
+
 // One copy of each loop per instruction set, chosen when the program starts.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define PARAPET_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define PARAPET_CLONES
-#endif
+#define PARAPET_CLONES PARAPET_TARGET_CLONES("arch=x86-64-v4", "arch=x86-64-v3", "default")
 
 namespace parapet::nn {
 namespace {
