@@ -220,7 +220,7 @@ def main():
               "cosine_to_fp32": {"ours": metrics["image.cosine"]["value"],
                                  "nncf": peer_agreement(fp32, int8, pixels[few // 2:few])}}
     for batch in batches:
-        peers = {s: Peer(int8, batch, s) for s in streams if batch % s == 0}
+        peers = {s: Peer(int8, batch, s) for s in streams if batch == 1 or batch % s == 0}
         rates = {"ours": {}, "nncf": {}}
         for _ in range(rounds):
             for s, peer in peers.items():

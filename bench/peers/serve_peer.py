@@ -92,7 +92,7 @@ def towers(folder, name):
     import torch
     from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
-    clip = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
+    clip = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
 
     class ImageTower(torch.nn.Module):
         def forward(self, pixels):
