@@ -6,8 +6,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   parapet::DecodeOptions options;
   options.max_pixels = 1 << 20;
-  options.scale_for = data[0] % 2 == 0 ? 0 : 64;
-  const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
+  // The last byte decides: seeds are whole images, and decoders do not mind what follows.
+  options.scale_for = data[size - 1] % 2 == 0 ? 0 : 64;
+  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   try {
     const auto image = parapet::decode_image(bytes, "fuzz", options);
     if (image.width <= 0 || image.height <= 0 ||

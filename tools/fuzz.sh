@@ -9,14 +9,14 @@ for source in fuzz/*_fuzz.cpp; do names+=("$(basename "$source" .cpp)"); done
 tools/build.sh fuzz "$jobs" "${names[@]}"
 seeds() {  # files of the tests that a fuzzer starts from
   case "$1" in
-    image_fuzz | image_header_fuzz) find tests/goldens -name '*.png' -o -name '*.jpg' -o -name '*.webp' -o -name '*.gif' ;;
+    image_fuzz | image_header_fuzz) find fuzz/seeds/image -type f ;;
     safetensors_fuzz) find tests/goldens -name '*.safetensors' -size -64k ;;
     tokenizer_fuzz) find tests/goldens -name 'tokenizer.json' -size -64k ;;
     jsonl_fuzz) find tests/goldens -name '*.jsonl' -size -64k ;;
     request_fuzz) find fuzz/seeds/request -name '*.json' ;;
     base64_fuzz) find fuzz/seeds/base64 -name '*.txt' ;;
     policy_fuzz) find policies -name '*.toml' ;;
-    tar_fuzz) find tests/goldens -name '*.tar*' -size -64k ;;
+    tar_fuzz) find fuzz/seeds/tar -type f ;;
   esac
 }
 failed=()
