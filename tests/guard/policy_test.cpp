@@ -193,6 +193,18 @@ TEST(Policy, NotTomlNamesTheLine) {
   EXPECT_NE(mistakes_of(dotted + " = 1").find("dots"), std::string::npos);
 }
 
+// toml++ expects ASCII outside quotes and comments, without looking.
+TEST(Policy, LettersOutsideQuotesAreRefused) {
+  for (const char* text : {"größe = 1\n", "name = ä\n", "\u0430 = 1\n", "[ü]\n", "\u00A0x = 1\n",
+                           "name = 'a' ß\n", "version = \"\"\"a\"\"\"\"\" é\n"})
+    EXPECT_NE(mistakes_of(text).find("p.toml:1: not valid TOML: letters"), std::string::npos)
+        << text;
+  EXPECT_EQ(mistakes_of("\xEF\xBB\xBFname = 'größe' # für alle\n"
+                        "version = \"ä \\\" ö\"\n[rules]\n[[rules.list]]\nname = '''ß\n'''\n"
+                        "category = 'hate'\nentries = [\"\"\"\"ü\"\nö\"\"\"\"\", '', \"\"] # é\n"),
+            "");
+}
+
 TEST(Policy, HashCoversListsAndTaxonomy) {
   const test::TempFolder folder;
   const auto write = [&](const char* name, const std::string& text) {
