@@ -89,6 +89,19 @@ TEST(Options, TomlRejectsBothSpellingsOfOneName) {
               HasSubstr("'batch-size' is given twice"));
 }
 
+TEST(Options, WhatTheTomlParserDoesNotSurviveIsRefusedBefore) {
+  Sample sample;
+  const auto message = [&](const std::string& text) {
+    return usage_message([&] { load_toml_text(sample.list(), text, "r.toml"); });
+  };
+  EXPECT_THAT(message("# größe\ngröße = 1\n"), HasSubstr("recipe: r.toml:2: not valid TOML"));
+  std::string dotted = "a";
+  for (int i = 0; i < 100'000; ++i) dotted += ".a";
+  EXPECT_THAT(message(dotted + " = 1"), HasSubstr("dots in a row"));
+  const std::string leader(200, '.');
+  load_toml_text(sample.list(), "# " + leader + "\ntargets = [\"" + leader + "\"]\n", "r.toml");
+}
+
 TEST(Options, TomlSyntaxErrorNamesFileAndLine) {
   Sample sample;
   EXPECT_THAT(

@@ -9,6 +9,7 @@
 #include "parapet/core/option_checks.h"
 #include "parapet/core/options.h"
 #include "parapet/core/strings.h"
+#include "parapet/core/toml_checks.h"
 
 namespace parapet {
 namespace {
@@ -129,6 +130,7 @@ bool not_given(const Option& option) {
 
 std::vector<std::string> load_toml_text(const OptionList& list, std::string_view text,
                                         std::string_view source) {
+  check_toml_text(text, "recipe: " + std::string(source));
   try {
     return load_table(list, toml::parse(text), source);
   } catch (const toml::parse_error& error) {

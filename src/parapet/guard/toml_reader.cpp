@@ -5,64 +5,10 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/strings.h"
+#include "parapet/core/toml_checks.h"
 
 namespace parapet::guard {
 namespace {
-
-constexpr int kMaxDots = 64;
-
-// toml++ caps nested values but not dotted keys, and frees what it built by recursion.
-void check_dotted_keys(std::string_view text, std::string_view source) {
-  int dots = 0;
-  uint32_t line = 1;
-  for (const char c : text) {
-    if (c == '\n') ++line;
-    if (c == '.') ++dots;
-    if (c == '\n' || c == '=' || c == ',' || c == '[' || c == '{') dots = 0;
-    if (dots > kMaxDots)
-      throw UsageError(std::string(source) + ":" + std::to_string(line) + ": more than " +
-                       std::to_string(kMaxDots) + " dots in a row; split the line");
-  }
-}
-
-// Keys and values outside quotes are ASCII in TOML; toml++ takes that for granted where it looks
-// for blanks, with undefined behaviour otherwise.
-void check_outside_quotes(std::string_view text, std::string_view source) {
-  uint32_t line = 1;
-  char quote = 0;  // of the string we are in
-  bool multi = false, comment = false;
-  for (size_t i = text.starts_with("\xEF\xBB\xBF") ? 3 : 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '\n') {
-      ++line;
-      comment = false;
-      if (!multi) quote = 0;
-    } else if (comment) {
-      continue;
-    } else if (quote != 0) {
-      if (c == '\\' && quote == '"') {
-        if (i + 1 < text.size() && text[i + 1] != '\n') ++i;
-      } else if (c == quote && (!multi || text.substr(i, 3) == std::string(3, quote))) {
-        if (multi) i += 2;
-        // A string of several lines may end in quotes of its own.
-        for (int more = 0; multi && more < 2 && text.substr(i + 1, 1) == std::string(1, quote);
-             ++more)
-          ++i;
-        quote = 0;
-        multi = false;
-      }
-    } else if (c == '#') {
-      comment = true;
-    } else if (c == '"' || c == '\'') {
-      quote = c;
-      multi = text.substr(i, 3) == std::string(3, c);
-      if (multi) i += 2;
-    } else if (static_cast<unsigned char>(c) >= 0x80) {
-      throw UsageError(std::string(source) + ":" + std::to_string(line) +
-                       ": not valid TOML: letters other than a-z stand outside quotes");
-    }
-  }
-}
 
 std::string range(double low, double high) {
   const auto show = [](double value) {
@@ -85,8 +31,7 @@ void TomlMistakes::throw_if_any(std::string_view what) const {
 }
 
 toml::table parse_toml(std::string_view text, std::string_view source) {
-  check_dotted_keys(text, source);
-  check_outside_quotes(text, source);
+  check_toml_text(text, source);
   try {
     return toml::parse(text, std::string(source));
   } catch (const toml::parse_error& error) {
