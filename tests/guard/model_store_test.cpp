@@ -28,8 +28,8 @@ TEST_P(CutShort, WeightsOverwrittenInPlaceChangeNothing) {
   parapet::test::write_tiny_clip(folder / "clip");
   const auto pictures = parapet::test::write_pictures(folder.path(), 3);
   const std::vector<std::string> texts = parapet::test::captions(3);
-  const auto plain = open_encoder(
-      folder / "clip", {.backend = GetParam().backend, .precision = "fp32", .streams = 1}, {});
+  const auto plain =
+      open_encoder(folder / "clip", {.backend = GetParam().backend, .precision = "fp32"}, {});
   const at::Tensor expected_texts = plain->encode_texts(texts, {});
   const at::Tensor expected_images = plain->encode_images(pictures, {});
 
@@ -64,12 +64,12 @@ TEST(ModelStore, KeepsGraphsAndSharesEncoders) {
   const TempFolder folder;
   parapet::test::write_tiny_clip(folder / "clip", {.layers = 1});
   const EncoderRequest request{
-      .model = folder / "clip", .backend = "openvino", .precision = "fp32"};
+      .model = folder / "clip", .backend = "openvino", .precision = "fp32", .threads = 2};
   ModelStore store(folder / "cache");
   const auto first = store.encoder(request, {});
   EXPECT_EQ(store.encoder(request, {}), first);
   EXPECT_EQ(std::distance(fs::directory_iterator(folder / "cache"), fs::directory_iterator()), 2);
-  EXPECT_EQ(first->batches->encoder().lanes(), 1);
+  EXPECT_EQ(first->batches->encoder().lanes(), 2);
 }
 
 TEST(GuardHeads, OutliveTheirFile) {

@@ -100,7 +100,12 @@ std::string model_content_key(const fs::path& folder) {
 }
 
 std::string encoder_key(const fs::path& model, const EncoderOptions& options) {
-  std::string key = model_content_key(model) + "/" + options.backend;
+  return encoder_key(model, model_content_key(model), options);
+}
+
+std::string encoder_key(const fs::path& model, const std::string& content_key,
+                        const EncoderOptions& options) {
+  std::string key = content_key + "/" + options.backend;
   if (!options.adapter.empty()) key += "/" + model_content_key(options.adapter);
   if (options.backend == "torch") {
     const nn::Precision precision = nn::resolve_precision(options.precision, options.device);

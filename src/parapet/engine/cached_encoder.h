@@ -20,6 +20,9 @@ std::string model_content_key(const std::filesystem::path& folder);
 // backend, the types of weights and arithmetic, quantization ranges where int8 may be used, the
 // decoding mode. Batch sizes are not part of it.
 std::string encoder_key(const std::filesystem::path& model, const EncoderOptions& options);
+// The same where the model's content key is known: hashing weights takes seconds.
+std::string encoder_key(const std::filesystem::path& model, const std::string& content_key,
+                        const EncoderOptions& options);
 
 // Each call of `encoder` with the same inputs (image bytes, texts, in order) and the same `key` is
 // read from a file in `folder`, else computed and written there (atomically). An empty `folder`

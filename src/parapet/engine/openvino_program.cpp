@@ -172,9 +172,15 @@ struct OpenVinoProgram::Impl {
     return request;
   }
   void give(ov::InferRequest request) {
-    std::lock_guard lock(mutex);
-    idle.push_back(std::move(request));
-    if (std::has_single_bit(static_cast<uint64_t>(++runs))) drop_pages();
+    bool settle = false;
+    {
+      std::lock_guard lock(mutex);
+      idle.push_back(std::move(request));
+      settle = file && std::has_single_bit(static_cast<uint64_t>(++runs));
+    }
+    if (!settle) return;
+    drop_pages();
+    return_freed_memory();
   }
 };
 

@@ -15,16 +15,16 @@ std::shared_ptr<const SharedEncoder> ModelStore::encoder(const EncoderRequest& r
   options.precision = request.precision;
   options.adapter = request.adapter.string();
   options.threads = request.threads;
-  options.streams = 1;  // a request waits for its own batch: all threads on it
   options.copy_weights = true;
   options.cache_dir = cache_.string();
-  const std::string version = encoder_key(request.model, options);
+  const std::string model_key = model_content_key(request.model);
+  const std::string version = encoder_key(request.model, model_key, options);
   const std::lock_guard lock(mutex_);
   auto& slot = loaded_[version];
   if (auto shared = slot.lock()) return shared;
   auto made = std::make_shared<SharedEncoder>();
   made->version = version;
-  made->model_key = model_content_key(request.model);
+  made->model_key = model_key;
   made->tokenizer = Tokenizer::load(request.model);
   std::shared_ptr<Encoder> encoder = open_encoder(request.model, options, context);
   auto cache = std::make_shared<EmbeddingCache>(EmbeddingCacheOptions{}, context);
