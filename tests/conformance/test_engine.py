@@ -90,10 +90,13 @@ def test_quantize_writes_a_folder_that_runs(tmp_path):
 def test_failed_gate_is_exit_4_and_writes_no_ranges(tmp_path):
     write_model(SMALL, tmp_path / "model")
     write_inputs(tmp_path, 20)
-    message = run("quantize", "--model", tmp_path / "model", "--images", tmp_path / "images.txt",
-                  "--texts", tmp_path / "texts.txt", "--samples", "10", "--held-out", "10",
-                  "--min-cosine", "1", "--out", tmp_path / "int8", code=4)
-    assert "image.cosine" in message
+    done = subprocess.run([PARAPET, "quantize", "--model", tmp_path / "model", "--images",
+                           tmp_path / "images.txt", "--texts", tmp_path / "texts.txt", "--samples",
+                           "10", "--held-out", "10", "--min-cosine", "1", "--out",
+                           tmp_path / "int8", "--json", "--quiet"], text=True, capture_output=True)
+    assert done.returncode == 4 and "image.cosine" in done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])  # exit 4 still comes with its result
+    assert not result["passed"] and not result["gates"]["image.cosine"]["passed"]
     assert not (tmp_path / "int8/quantization.safetensors").exists()
     assert (tmp_path / "int8/report.json").exists()
 

@@ -73,6 +73,20 @@ TEST(ChoosePoint, SmoothsAnOutlierChannel) {
   EXPECT_LT(choice.error, 1e-3);
 }
 
+TEST(ChooseRange, LeavesTheErrorOf256Levels) {
+  at::manual_seed(6);
+  const at::Tensor x = at::rand({400, 32}) * 2 - 1;
+  ChannelExtremes extremes;
+  extremes.add(x, x);
+  QuantizationPoint point;
+  const PointChoice choice = choose_range(x, extremes, point);
+  EXPECT_EQ(choice.clip, 1);
+  EXPECT_TRUE(point.smooth.empty());
+  EXPECT_NEAR(point.low, -point.high * 128 / 127, 1e-6);
+  const double step = (point.high - point.low) / 255.0;
+  EXPECT_NEAR(choice.error, step * step / 12 / (1.0 / 3), 0.1 * choice.error);
+}
+
 TEST(Calibrate, Int8StaysCloseToFp32) {
   const auto& result = calibrated().result;
   EXPECT_TRUE(result.passed());
@@ -80,7 +94,7 @@ TEST(Calibrate, Int8StaysCloseToFp32) {
   EXPECT_GE(result.gates[0].value, 0.995);
   EXPECT_GE(result.gates[1].value, 0.995);
   EXPECT_EQ(result.image_cosines.size(), 10u);
-  EXPECT_EQ(result.choices.size(), 2u * 3 * 4);
+  EXPECT_EQ(result.choices.size(), 2u * 3 * 6);
   // Quantization happened: the result is close, not equal.
   EXPECT_LT(result.gates[0].value, 0.9999999);
 }
@@ -171,7 +185,7 @@ TEST(Calibrate, SensitiveLayersStayInFloat) {
         choice.kept_float ? std::min(least_kept, choice.error)
                           : std::max(most_quantized, choice.error);
   }
-  EXPECT_EQ(kept, 6);  // half of 3 layers x 4 points
+  EXPECT_EQ(kept, 9);  // half of 3 layers x 6 points
   EXPECT_GE(least_kept, most_quantized);
   EXPECT_GT(result.gates[0].value, known.result.gates[0].value);
 }

@@ -41,8 +41,10 @@ CalibrationSet from_data_set(const fs::path& folder, const std::string& split_na
       if (!sample.image.empty()) all.images.push_back(sample.image);
       if (!sample.text.empty()) all.texts.push_back(sample.text);
     }
+  LoadOptions load;
+  load.require_images = false;
   if (fs::exists(folder / "quadruplets.jsonl"))
-    for (const auto& sample : load_quadruplets(folder, split_name, {.require_images = false})) {
+    for (const auto& sample : load_quadruplets(folder, split_name, load)) {
       for (const auto* image : {&sample.safe_image, &sample.unsafe_image})
         if (!image->empty()) all.images.push_back(*image);
       for (const auto* text : {&sample.safe_text, &sample.unsafe_text}) all.texts.push_back(*text);
@@ -113,6 +115,12 @@ class Quantize final : public Command {
 
   nlohmann::json run(const Session& session) override;
 
+  void check_gate() const override {
+    if (!failed_.empty())
+      throw CheckFailed("parapet quantize: gate not met: " + failed_ + ". See " + out_ +
+                        "/report.html; no ranges were written.");
+  }
+
  private:
   CalibrationSet gather() const;
   QuantizationGate guard_gate(const Session& session) const;
@@ -124,6 +132,7 @@ class Quantize final : public Command {
   std::string heads_, labels_, labels_split_ = "test";
   double max_auroc_drop_ = 0.002;
   CalibrateOptions calibrate_;
+  std::string failed_;  // gates that were not met
 };
 
 // Everything that can be wrong with heads and labels is found here, before any computing.
@@ -224,7 +233,6 @@ nlohmann::json Quantize::run(const Session& session) {
   fs::create_directories(out_);
   write_report(out_, make_report(result, session));
   nlohmann::json gates = nlohmann::json::object();
-  std::string failed;
   for (const auto& gate : result.gates) {
     gates[gate.name] = {{"value", gate.value}, {"limit", gate.limit}, {"passed", gate.passed}};
     if (gate.reference) gates[gate.name]["fp32"] = *gate.reference;
@@ -232,21 +240,21 @@ nlohmann::json Quantize::run(const Session& session) {
     const std::string line = gate.name + " " + format_number(gate.value, 5) + " (limit " +
                              format_number(gate.limit, 5) + ")";
     session.print(line);
-    if (!gate.passed) failed += (failed.empty() ? "" : "; ") + line;
+    if (!gate.passed) failed_ += (failed_.empty() ? "" : "; ") + line;
   }
-  if (!failed.empty()) {
-    fs::remove(fs::path(out_) / "quantization.safetensors");
-    throw CheckFailed("parapet quantize: gate not met: " + failed + ". See " + out_ +
-                      "/report.html; no ranges were written.");
-  }
-  copy_model();
-  result.ranges.save(out_);
   int64_t kept = 0;
   for (const auto& choice : result.choices) kept += choice.kept_float ? 1 : 0;
-  session.print(std::to_string(result.choices.size() - static_cast<size_t>(kept)) + " of " +
-                std::to_string(result.choices.size()) + " activations in int8; " + out_);
+  if (failed_.empty()) {
+    copy_model();
+    result.ranges.save(out_);
+    session.print(std::to_string(result.choices.size() - static_cast<size_t>(kept)) + " of " +
+                  std::to_string(result.choices.size()) + " activations in int8; " + out_);
+  } else {
+    fs::remove(fs::path(out_) / "quantization.safetensors");
+  }
   return {
       {"out", out_},
+      {"passed", failed_.empty()},
       {"gates", gates},
       {"points", result.choices.size()},
       {"kept_float", kept},

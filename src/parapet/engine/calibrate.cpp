@@ -180,9 +180,12 @@ void calibrate_tower(const TowerProbe& probe, const Points& points,
   for (size_t p = 0; p < points.size(); ++p) {
     if (context.cancelled()) throw Cancelled("stopped while calibrating");
     const std::string& name = points[p].first;
+    QuantizationPoint& point = result.ranges.points[name];
     const RangeShape shape = name.ends_with(".fc2") ? RangeShape::kFull : RangeShape::kSymmetric;
-    PointChoice choice = choose_point(samples[p], probe.weights(name), extremes[p], shape,
-                                      result.ranges.points[name]);
+    const bool score = name.ends_with(".q") || name.ends_with(".k");
+    PointChoice choice =
+        score ? choose_range(samples[p], extremes[p], point)
+              : choose_point(samples[p], probe.weights(name), extremes[p], shape, point);
     choice.name = name;
     result.choices.push_back(choice);
   }
@@ -225,8 +228,9 @@ void fit_to_held_out(const fs::path& folder, const ClipConfig& config,
   at::Tensor images, texts;
   if (config.has_vision()) images = reference->encode_images(held_out.images, context);
   if (config.has_text()) texts = reference->encode_texts(held_out.texts, context);
-  const auto limit = [&](int64_t layers) {
-    return static_cast<int64_t>(options.max_kept * 4 * static_cast<double>(layers));
+  const auto limit = [&](const char* tower) {
+    return static_cast<int64_t>(options.max_kept *
+                                static_cast<double>(tower_points(config, tower).size()));
   };
   int64_t kept_vision = 0, kept_text = 0;
   std::unique_ptr<Encoder> quantized;
@@ -242,11 +246,11 @@ void fit_to_held_out(const fs::path& folder, const ClipConfig& config,
     };
     if (config.has_vision()) {
       result.image_cosines = cosines(quantized->encode_images(held_out.images, context), images);
-      grow("vision", result.image_cosines, limit(config.vision.num_hidden_layers), kept_vision);
+      grow("vision", result.image_cosines, limit("vision"), kept_vision);
     }
     if (config.has_text()) {
       result.text_cosines = cosines(quantized->encode_texts(held_out.texts, context), texts);
-      grow("text", result.text_cosines, limit(config.text.num_hidden_layers), kept_text);
+      grow("text", result.text_cosines, limit("text"), kept_text);
     }
     if (!again) break;
   }

@@ -83,4 +83,22 @@ PointChoice choose_point(const at::Tensor& sample, const at::Tensor& weights,
   return best;
 }
 
+PointChoice choose_range(const at::Tensor& sample, const ChannelExtremes& extremes,
+                         QuantizationPoint& point) {
+  const double power = std::max(sample.square().sum().item<double>(), 1e-30);
+  const double low = extremes.low.min().item<double>(), high = extremes.high.max().item<double>();
+  PointChoice best;
+  best.error = INFINITY;
+  for (const double clip : {1.0, 0.8, 0.6}) {
+    QuantizationPoint trial;
+    set_range(trial, low * clip, high * clip, RangeShape::kSymmetric);
+    const at::Tensor got = fake_quantize(sample, trial.low, trial.high);
+    const double error = (got - sample).square().sum().item<double>() / power;
+    if (error > best.error * 0.95) continue;
+    best = {.alpha = 0, .clip = clip, .error = error};
+    point = std::move(trial);
+  }
+  return best;
+}
+
 }  // namespace parapet

@@ -161,12 +161,14 @@ class GraphBuilder {
     const at::Tensor smooth = smoothing(qkv), smooth_v = smoothing(out);
     const Out h = activation(layer_norm(x, name + ".layer_norm1", shape.eps, smooth), qkv);
     const std::string attn = name + ".self_attn";
-    auto head = [&](const Out& from, const char* part, const at::Tensor& smooth_out) {
-      return by_head(linear(from, weights(attn + part, smooth, smooth_out), quantizes(qkv)),
-                     shape.heads, shape.width);
+    auto product = [&](const Out& from, const char* part, const at::Tensor& smooth_out) {
+      return linear(from, weights(attn + part, smooth, smooth_out), quantizes(qkv));
     };
-    const Out q = head(take ? take(h) : h, ".q_proj", {});
-    const Out k = head(h, ".k_proj", {}), v = head(h, ".v_proj", smooth_v);
+    auto head = [&](const Out& rows) { return by_head(rows, shape.heads, shape.width); };
+    // The scores q k^T are an int8 product too; their products with v stay in float.
+    const Out q = head(activation(product(take ? take(h) : h, ".q_proj", {}), point(index, "q")));
+    const Out k = head(activation(product(h, ".k_proj", {}), point(index, "k")));
+    const Out v = head(product(h, ".v_proj", smooth_v));
     Out mixed;
     if (take && last_mask.get_node() != nullptr)
       mixed = std::make_shared<op::ScaledDotProductAttention>(q, k, v, last_mask, false);

@@ -16,13 +16,15 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kFile = "quantization.safetensors";
-constexpr const char* kFormat = "parapet-quantization-1";
+constexpr const char* kFormat = "parapet-quantization-2";
 
 void add_tower(std::vector<std::pair<std::string, int64_t>>& points, const std::string& tower,
                int64_t layers, int64_t width, int64_t intermediate) {
   for (int64_t i = 0; i < layers; ++i) {
     const std::string layer = tower + ".layers." + std::to_string(i) + ".";
     points.emplace_back(layer + "qkv", width);
+    points.emplace_back(layer + "q", width);
+    points.emplace_back(layer + "k", width);
     points.emplace_back(layer + "out", width);
     points.emplace_back(layer + "fc1", width);
     points.emplace_back(layer + "fc2", intermediate);

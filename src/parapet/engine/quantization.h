@@ -11,14 +11,15 @@
 
 namespace parapet {
 
-// One activation tensor that feeds linear layers: the input of q, k and v together ("qkv"), of
-// out_proj ("out"), of fc1 ("fc1") or of fc2 ("fc2").
+// One activation tensor that feeds products: the input of q, k and v together ("qkv"), q and k
+// themselves, which the attention scores are made of ("q", "k"), the input of out_proj ("out"), of
+// fc1 ("fc1") or of fc2 ("fc2").
 struct QuantizationPoint {
   float low = 0, high = 0;  // range after smoothing
   // Per channel, what the activation is divided by and the weights' columns multiplied by
   // (SmoothQuant, arXiv 2211.10438); folded into what comes before. Empty = ones.
   std::vector<float> smooth;
-  bool keep_float = false;  // too sensitive by measurement: these layers stay in float
+  bool keep_float = false;  // too sensitive by measurement: these products stay in float
 };
 
 struct QuantizationRanges {
