@@ -128,9 +128,10 @@ inline LoadResult run_load(uint16_t port, const std::vector<std::string>& reques
       if (rate > 0) {
         due = start + std::chrono::duration_cast<Clock::duration>(
                           std::chrono::duration<double>(static_cast<double>(number) / rate));
+        if (due >= start + length) break;
         std::this_thread::sleep_until(due);
       }
-      if (due >= start + length || Clock::now() >= start + 2 * length) break;
+      if (Clock::now() >= start + (rate > 0 ? 2 : 1) * length) break;
       if (connection.ask(request) == 200)
         own.push_back(std::chrono::duration<double, std::milli>(Clock::now() - due).count());
       else
