@@ -25,8 +25,8 @@ PointChoice choose_point(const at::Tensor& sample, const at::Tensor& weights,
                          const ChannelExtremes& extremes, RangeShape shape,
                          QuantizationPoint& point);
 
-// The same for an activation that no layer's weights multiply (q and k): the share of the range that
-// leaves the smallest error in the activation itself, no smoothing.
+// The same for an activation that no layer's weights multiply (q and k): the share of the range
+// that leaves the smallest error in the activation itself, no smoothing.
 PointChoice choose_range(const at::Tensor& sample, const ChannelExtremes& extremes,
                          QuantizationPoint& point);
 
