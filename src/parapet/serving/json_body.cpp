@@ -104,7 +104,7 @@ const char* type_of(const json& value) {
 json parse_body(std::string_view body, const JsonLimits& limits) {
   LongStrings strings(body);
   check_shape(body, limits, strings);
-  json value = strings.empty() ? parse_text(body) : parse_reduced(body, strings);
+  json value = strings.worth_lifting() ? parse_reduced(body, strings) : parse_text(body);
   if (!value.is_object())
     fail_body("invalid_type", std::string("the body must be an object, not ") + type_of(value));
   return value;

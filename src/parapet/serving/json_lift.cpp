@@ -1,5 +1,6 @@
 #include "parapet/serving/json_lift.h"
 
+#include <charconv>
 #include <cstdint>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -53,6 +54,10 @@ void LongStrings::offer(size_t open, size_t close) {
   if (is_plain(inside)) strings_.push_back(inside);
 }
 
+bool LongStrings::worth_lifting() const {
+  return !strings_.empty() && text_.find(mark()) == std::string_view::npos;
+}
+
 std::string LongStrings::reduced() const {
   std::string result;
   size_t at = 0;
@@ -73,7 +78,13 @@ void LongStrings::restore(nlohmann::json& value) const {
   }
   if (!value.is_string()) return;
   auto& text = value.get_ref<std::string&>();
-  if (text.starts_with(mark())) text = strings_[std::stoul(text.substr(mark().size()))];
+  if (!text.starts_with(mark())) return;
+  // Whoever guessed the mark gets back what was sent, not a crash.
+  size_t index = 0;
+  const char* const end = text.data() + text.size();
+  const auto number = std::from_chars(text.data() + mark().size(), end, index);
+  if (number.ec == std::errc() && number.ptr == end && index < strings_.size())
+    text = strings_[index];
 }
 
 }  // namespace parapet::serving

@@ -15,7 +15,8 @@ class LongStrings {
   // Offers the string literal whose quotes are at `open` and `close`, in order. Taken when it is
   // long, plain ASCII without escapes, and no key.
   void offer(size_t open, size_t close);
-  bool empty() const { return strings_.empty(); }
+  // There are some, and the text holds nothing like the tokens that would stand for them.
+  bool worth_lifting() const;
   // The text with a token in place of each.
   std::string reduced() const;
   // Puts the strings back.
