@@ -2,7 +2,7 @@
 """Runs every GoogleTest program of build/release and the Python tests, and prints one summary.
 
 The last line is `N passed, N failed` (with `, N skipped` when some were). The exit status is 1 when
-a test failed, a program crashed or hung, or nothing ran. Tests whose name contains `Slow`, and
+a test failed, a program crashed or hung, or nothing ran. Test suites whose name ends in `Slow`, and
 Python tests marked `slow`, run only with --slow.
 """
 import argparse
@@ -88,7 +88,7 @@ def run_gtest(name, program, folder, slow, environment):
     report = folder / f"{name}.json"
     command = [program, f"--gtest_output=json:{report}"]
     if not slow:
-        command.append("--gtest_filter=-*Slow*")
+        command.append("--gtest_filter=-*Slow.*")
     status, output = run(command, environment)
     if report.exists():
         read_gtest_report(report, result)
