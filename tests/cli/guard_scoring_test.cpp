@@ -10,6 +10,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/methods/clip_filter/head_net.h"
+#include "support/item_encoder.h"
 #include "support/temp_folder.h"
 
 namespace parapet::cli {
@@ -20,22 +21,14 @@ using ::testing::HasSubstr;
 constexpr int64_t kDim = 8;
 
 // Unit rows that depend on the item's name, plus `noise` times other ones.
-class Rows final : public Encoder {
+class Rows final : public test::ItemEncoder {
  public:
   explicit Rows(double noise) : noise_(noise) {}
   int64_t dim() const override { return kDim; }
   double logit_scale() const override { return 1; }
-  at::Tensor encode_images(const std::vector<std::string>& items, const Context&) override {
-    return rows(items);
-  }
-  at::Tensor encode_texts(const std::vector<std::string>& items, const Context&) override {
-    return rows(items);
-  }
-  const EncodeStats& image_stats() const override { return stats_; }
-  const EncodeStats& text_stats() const override { return stats_; }
 
  private:
-  at::Tensor rows(const std::vector<std::string>& items) const {
+  at::Tensor rows(const std::vector<std::string>& items) override {
     at::Tensor out = at::empty({static_cast<int64_t>(items.size()), kDim}, at::kFloat);
     for (size_t i = 0; i < items.size(); ++i) {
       at::manual_seed(std::hash<std::string>()(items[i]));
@@ -45,7 +38,6 @@ class Rows final : public Encoder {
     return out;
   }
   double noise_;
-  EncodeStats stats_;
 };
 
 class AurocGate : public ::testing::Test {

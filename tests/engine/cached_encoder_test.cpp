@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "parapet/core/error.h"
+#include "support/item_encoder.h"
 #include "support/temp_folder.h"
 
 namespace parapet {
@@ -15,22 +16,14 @@ namespace {
 namespace fs = std::filesystem;
 
 // Counts what it is asked; row i is the length of item i.
-class Counting final : public Encoder {
+class Counting final : public test::ItemEncoder {
  public:
   explicit Counting(int64_t* calls) : calls_(*calls) {}
   int64_t dim() const override { return 2; }
   double logit_scale() const override { return 7; }
-  at::Tensor encode_images(const std::vector<std::string>& items, const Context&) override {
-    return rows(items);
-  }
-  at::Tensor encode_texts(const std::vector<std::string>& items, const Context&) override {
-    return rows(items);
-  }
-  const EncodeStats& image_stats() const override { return stats_; }
-  const EncodeStats& text_stats() const override { return stats_; }
 
  private:
-  at::Tensor rows(const std::vector<std::string>& items) {
+  at::Tensor rows(const std::vector<std::string>& items) override {
     ++calls_;
     at::Tensor out = at::empty({static_cast<int64_t>(items.size()), 2}, at::kFloat);
     for (size_t i = 0; i < items.size(); ++i)
@@ -38,7 +31,6 @@ class Counting final : public Encoder {
     return out;
   }
   int64_t& calls_;
-  EncodeStats stats_;
 };
 
 class CachedEncoderTest : public ::testing::Test {

@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "parapet/core/error.h"
-#include "parapet/engine/encoder.h"
+#include "support/item_encoder.h"
 
 namespace parapet {
 
-class FakeEncoder final : public Encoder {
+class FakeEncoder final : public test::ItemEncoder {
  public:
   explicit FakeEncoder(int64_t d) : dim_(d) {}
   // Normalised on the way in.
@@ -23,28 +23,19 @@ class FakeEncoder final : public Encoder {
 
   int64_t dim() const override { return dim_; }
   double logit_scale() const override { return 100; }
-  at::Tensor encode_images(const std::vector<std::string>& items, const Context&) override {
-    return look_up(items);
-  }
-  at::Tensor encode_texts(const std::vector<std::string>& items, const Context&) override {
-    return look_up(items);
-  }
-  const EncodeStats& image_stats() const override { return stats_; }
-  const EncodeStats& text_stats() const override { return stats_; }
 
  private:
-  at::Tensor look_up(const std::vector<std::string>& items) {
-    std::vector<at::Tensor> rows;
+  at::Tensor rows(const std::vector<std::string>& items) override {
+    std::vector<at::Tensor> found;
     for (const auto& item : items) {
       const auto it = rows_.find(item);
       if (it == rows_.end()) throw DataError(item, "cannot be opened");
-      rows.push_back(it->second);
+      found.push_back(it->second);
     }
-    return rows.empty() ? at::empty({0, dim_}) : at::stack(rows);
+    return found.empty() ? at::empty({0, dim_}) : at::stack(found);
   }
   int64_t dim_;
   std::map<std::string, at::Tensor> rows_;
-  EncodeStats stats_;
 };
 
 }  // namespace parapet

@@ -9,3 +9,11 @@
 #else
 #define PARAPET_TARGET_CLONES(...)
 #endif
+
+// The same for loops that the vectoriser should have at any optimisation level.
+#if defined(__GNUC__) && !defined(__clang__)
+#define PARAPET_VECTOR_CLONES(...) \
+  PARAPET_TARGET_CLONES(__VA_ARGS__) __attribute__((optimize("O3")))
+#else
+#define PARAPET_VECTOR_CLONES(...)
+#endif

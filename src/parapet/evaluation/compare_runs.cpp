@@ -4,6 +4,8 @@
 namespace parapet {
 namespace {
 
+using NamedReport = std::pair<std::string, const Report*>;
+
 // One row of a comparison: a run's "after" numbers, or a model's own "before".
 struct Row {
   std::string title, prefix;
@@ -43,18 +45,18 @@ Table comparison(const std::string& name, const std::string& title, const std::s
 }
 
 // The original model comes first: from a run that measured only it, else from the first run.
-std::vector<Row> comparison_rows(const std::vector<std::pair<std::string, Report>>& runs) {
+std::vector<Row> comparison_rows(const std::vector<NamedReport>& runs) {
   std::vector<Row> rows;
   for (const auto& [name, report] : runs)
-    if (!has_after(report)) rows.push_back({name + " (original)", "before.", &report});
-  if (rows.empty() && !runs.empty()) rows.push_back({"before", "before.", &runs.front().second});
+    if (!has_after(*report)) rows.push_back({name + " (original)", "before.", report});
+  if (rows.empty() && !runs.empty()) rows.push_back({"before", "before.", runs.front().second});
   for (const auto& [name, report] : runs)
-    if (has_after(report)) rows.push_back({name, "after.", &report});
+    if (has_after(*report)) rows.push_back({name, "after.", report});
   return rows;
 }
 
 // What matters of guard reports: one row per measure, a column per run and split.
-Table guard_table(const std::vector<std::pair<std::string, const Report*>>& guards) {
+Table guard_table(const std::vector<NamedReport>& guards) {
   static const std::pair<const char*, const char*> kMeasures[] = {
       {"image.auroc", "AUROC, image"},
       {"text.auroc", "AUROC, text"},
@@ -107,13 +109,9 @@ Report compare_runs(const std::vector<ComparedRun>& runs) {
     report.run[name] = one.run;
   }
   // Guards detect instead of steering results: they have a table of their own.
-  std::vector<std::pair<std::string, const Report*>> guards;
-  std::vector<std::pair<std::string, Report>> hardened;
-  for (const auto& run : loaded)
-    if (run.second.kind == "guard")
-      guards.emplace_back(run.first, &run.second);
-    else
-      hardened.push_back(run);
+  std::vector<NamedReport> guards, hardened;
+  for (const auto& [name, one] : loaded)
+    (one.kind == "guard" ? guards : hardened).emplace_back(name, &one);
   const std::vector<Row> rows = comparison_rows(hardened);
   report.tables.push_back(comparison("harm", "Unsafe first results",
                                      "Share of queries answered with an unsafe item first, and of "
@@ -131,8 +129,8 @@ Report compare_runs(const std::vector<ComparedRun>& runs) {
     }
   std::erase_if(report.tables, [](const Table& table) { return table.columns.size() < 2; });
   for (const auto& [name, one] : hardened) {
-    if (!has_after(one)) continue;
-    for (ExampleGrid grid : one.grids) {
+    if (!has_after(*one)) continue;
+    for (ExampleGrid grid : one->grids) {
       grid.title += " (" + name + ")";
       report.grids.push_back(std::move(grid));
     }

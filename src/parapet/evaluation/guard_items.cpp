@@ -61,6 +61,20 @@ ScoredItems category_items(const Labelled& data, size_t side, size_t category) {
   return items;
 }
 
+ScoredItems contradiction_items(const Labelled& data, Mismatch mismatch,
+                                double (*doubt)(const GuardScoreRow&)) {
+  ScoredItems items;
+  for (size_t i = 0; i < data.size(); ++i) {
+    const int8_t label = data.targets[i].contradiction;
+    const GuardScoreRow& row = data.input.scores[i];
+    if (label < 0 || std::isnan(row.harm[2])) continue;
+    const bool one_sided = data.attribute(i, "kind") == "one_sided";
+    if (label == 0 || one_sided == (mismatch == Mismatch::kOneSided))
+      items.add(doubt(row), label == 1);
+  }
+  return items;
+}
+
 bool both_classes(const ScoredItems& items) {
   const auto harmful = std::count(items.labels.begin(), items.labels.end(), 1);
   return harmful > 0 && harmful < items.size();

@@ -28,6 +28,14 @@ ScoredItems harm_items(const Labelled& data, size_t side, const Keep& keep = {},
 // The same score against the pair's label.
 ScoredItems pair_items(const Labelled& data, size_t side, const Keep& keep);
 ScoredItems category_items(const Labelled& data, size_t side, size_t category);
+// Pairs that match against pairs that do not: one attribute exchanged, or an unsafe thing on one
+// side only.
+enum class Mismatch { kSwapped, kOneSided };
+// Scores that rise with doubt.
+inline double head_doubt(const GuardScoreRow& row) { return row.contradiction; }
+inline double cosine_doubt(const GuardScoreRow& row) { return -row.cosine; }
+ScoredItems contradiction_items(const Labelled& data, Mismatch mismatch,
+                                double (*doubt)(const GuardScoreRow&));
 bool both_classes(const ScoredItems& items);
 
 }  // namespace parapet::guard_items

@@ -131,19 +131,11 @@ void Collector::kinds() {
 }
 
 void Collector::contradiction() {
-  ScoredItems swapped, one_sided, cosine;
-  for (size_t i = 0; i < data_.size(); ++i) {
-    const int8_t label = data_.targets[i].contradiction;
-    const GuardScoreRow& row = data_.input.scores[i];
-    if (label < 0 || std::isnan(row.harm[2])) continue;
-    const bool side = data_.attribute(i, "kind") == "one_sided";
-    if (label == 0 || side) one_sided.add(row.contradiction, label == 1);
-    if (label == 0 || !side) swapped.add(row.contradiction, label == 1);
-    if (label == 0 || !side) cosine.add(-row.cosine, label == 1);
-  }
-  add_auroc("contradiction.auroc", swapped);
-  add_auroc("contradiction.cosine.auroc", cosine);
-  add_auroc("contradiction.one_sided.auroc", one_sided);
+  add_auroc("contradiction.auroc", contradiction_items(data_, Mismatch::kSwapped, head_doubt));
+  add_auroc("contradiction.cosine.auroc",
+            contradiction_items(data_, Mismatch::kSwapped, cosine_doubt));
+  add_auroc("contradiction.one_sided.auroc",
+            contradiction_items(data_, Mismatch::kOneSided, head_doubt));
 }
 
 void Collector::consistency() {

@@ -29,19 +29,6 @@ Curve reliability_curve(const std::string& name, const ScoredItems& items) {
   return curve;
 }
 
-// Pairs that match against pairs in which one attribute was exchanged; `score` rises with doubt.
-ScoredItems contradiction_items(const Labelled& data,
-                                const std::function<double(const GuardScoreRow&)>& score) {
-  ScoredItems items;
-  for (size_t i = 0; i < data.size(); ++i) {
-    const int8_t label = data.targets[i].contradiction;
-    const GuardScoreRow& row = data.input.scores[i];
-    if (label < 0 || std::isnan(row.harm[2])) continue;
-    if (label == 0 || data.attribute(i, "kind") != "one_sided") items.add(score(row), label == 1);
-  }
-  return items;
-}
-
 }  // namespace
 
 std::vector<SharePlot> guard_plots(const GuardEvaluation& input) {
@@ -71,13 +58,11 @@ std::vector<SharePlot> guard_plots(const GuardEvaluation& input) {
                           true,
                           true,
                           {}};
-  const ScoredItems head =
-      contradiction_items(data, [](const GuardScoreRow& row) { return row.contradiction; });
+  const ScoredItems head = contradiction_items(data, Mismatch::kSwapped, head_doubt);
   if (both_classes(head)) {
     contradiction.curves.push_back(roc_curve("head", head));
     contradiction.curves.push_back(
-        roc_curve("cosine alone",
-                  contradiction_items(data, [](const GuardScoreRow& row) { return -row.cosine; })));
+        roc_curve("cosine alone", contradiction_items(data, Mismatch::kSwapped, cosine_doubt)));
   }
   std::vector<SharePlot> plots = {std::move(roc), std::move(calibration), std::move(contradiction)};
   std::erase_if(plots, [](const SharePlot& plot) { return plot.curves.empty(); });

@@ -9,11 +9,7 @@
 #include "parapet/core/target_clones.h"
 
 // Loops over floats that the vectoriser may have.
-#if defined(__GNUC__) && !defined(__clang__)
-#define PARAPET_CLONES PARAPET_TARGET_CLONES("avx2", "default") __attribute__((optimize("O3")))
-#else
-#define PARAPET_CLONES
-#endif
+#define PARAPET_CLONES PARAPET_VECTOR_CLONES("avx2", "default")
 
 namespace parapet {
 namespace {

@@ -6,12 +6,7 @@
 #include "parapet/core/target_clones.h"
 
 // The same loops compiled for newer instruction sets, chosen when the program starts.
-#if defined(__GNUC__) && !defined(__clang__)
-#define PARAPET_VECTOR \
-  PARAPET_TARGET_CLONES("arch=x86-64-v4", "avx2", "default") __attribute__((optimize("O3")))
-#else
-#define PARAPET_VECTOR
-#endif
+#define PARAPET_VECTOR PARAPET_VECTOR_CLONES("arch=x86-64-v4", "avx2", "default")
 
 namespace parapet::resize_detail {
 namespace {
