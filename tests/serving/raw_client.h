@@ -39,6 +39,20 @@ class RawClient {
     return true;
   }
   void finish_sending() { ::shutdown(socket_, SHUT_WR); }
+  // So many bytes, or fewer when the server closes.
+  std::string read(size_t size) {
+    std::string text = std::move(rest_);
+    rest_.clear();
+    char buffer[4096];
+    while (text.size() < size) {
+      const ssize_t count = ::recv(socket_, buffer, sizeof buffer, 0);
+      if (count <= 0) return text;
+      text.append(buffer, static_cast<size_t>(count));
+    }
+    rest_ = text.substr(size);
+    text.resize(size);
+    return text;
+  }
   // Until the server closes.
   std::string read_all() {
     std::string text = std::move(rest_);
