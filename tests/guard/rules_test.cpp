@@ -53,11 +53,41 @@ TEST(Rules, SeesThroughDisguises) {
         "d\u0336a\u0336r\u0336n\u0336",                          // struck through
         "d\u0301\u0302\u0303a\u0300\u0336r\u0300n\u0303\u0334",  // stacked marks
         "dаrn",                                                  // Cyrillic a
-        "d@rn", "d4rn", "d.a.r.n", "d-a-r-n", "d a r n", "d_a_r_n", "d. a. r. n", "da.rn",
-        "daaaarn", "DAAARRRNNN", "d*rn", "d**n", "🅳🅰🆁🅽"}) {
+        "d@rn",
+        "d4rn",
+        "d.a.r.n",
+        "d-a-r-n",
+        "d a r n",
+        "d_a_r_n",
+        "d. a. r. n",
+        "da.rn",
+        "daaaarn",
+        "DAAARRRNNN",
+        "d*rn",
+        "d**n",
+        "🅳🅰🆁🅽",
+        "dааааrn",
+        "d4444rn",
+        "d*rո",
+        "ᎠᎪᎡn",
+        "d⠀a⠀r⠀n",
+        "⒟⒜⒭⒩",
+        "ⓓⓐⓡⓝ",
+        "ᵈᵃʳⁿ",
+        "d/a/r/n"}) {
     const std::string text = "oh " + word + " that";
     EXPECT_EQ(hit(lists, text), word) << word;
   }
+  EXPECT_EQ(hit({list_of({"cod"})}, "a ¢0d"), "¢0d");
+  // Turned round on the screen, and spelled in what no screen shows.
+  EXPECT_EQ(hit(lists, "oh \u202Enrad\u202C that"), "nrad\u202C");
+  EXPECT_EQ(hit(lists, "oh nrad that"), "none");
+  EXPECT_EQ(hit(lists, "hi\U000E0044\U000E0061\U000E0072\U000E006E you"),
+            "\U000E0044\U000E0061\U000E0072\U000E006E");
+  WordListOptions strokes = list_of({"dorn"});
+  strokes.fold_accents = true;
+  EXPECT_EQ(hit({strokes}, "oh đørn that"), "đørn");
+  EXPECT_EQ(hit({list_of({"ass"})}, "model a555"), "none");
 }
 
 // One disguised word among plain ones hides a phrase no better than a word.
@@ -160,6 +190,8 @@ TEST(Rules, AllowListsShieldAndSidesSeparate) {
   allow.allows = true;
   EXPECT_EQ(hit({list_of({"darn"}), allow}, "a darn good pie"), "none");
   EXPECT_EQ(hit({list_of({"darn"}), allow}, "a darn bad pie"), "darn");
+  allow.sides = {"output"};
+  EXPECT_EQ(hit({list_of({"darn"}), allow}, "a darn good pie"), "darn");
   WordListOptions output = list_of({"darn"});
   output.sides = {"output"};
   EXPECT_EQ(hit({output}, "darn"), "none");
@@ -180,6 +212,26 @@ TEST(Rules, ARunawayRegexIsReportedNotWaitedFor) {
   std::vector<int32_t> failed;
   scan({list_of({"darn"}), list}, std::string(5000, 'a') + "b " + std::string(200, 'x'), &failed);
   EXPECT_EQ(failed, std::vector<int32_t>{1});
+}
+
+// However many hits there are, what comes after them is seen too.
+TEST(Rules, PastTheCapNothingIsMissed) {
+  std::string text;
+  for (int i = 0; i < 3000; ++i) text += "darn 12 ";
+  text += "bother darn";
+  WordListOptions numbers = list_of({R"(\d+)"});
+  numbers.kind = "regex";
+  const auto hits = scan({list_of({"darn"}), list_of({"bother"}), numbers}, text);
+  std::vector<size_t> counts(3), ends(3);
+  for (const TextHit& one : hits) {
+    ++counts[static_cast<size_t>(one.list)];
+    size_t& end = ends[static_cast<size_t>(one.list)];
+    end = std::max(end, one.end);
+  }
+  EXPECT_EQ(counts, (std::vector<size_t>{1000, 1, 1000}));
+  EXPECT_EQ(ends[0], text.size());
+  EXPECT_GE(ends[2], text.size() - 12);
+  EXPECT_LE(hits.size(), 2001u);
 }
 
 TEST(Rules, FilesAreLinesOrJson) {

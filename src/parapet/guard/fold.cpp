@@ -184,6 +184,7 @@ Script script_of(char32_t c) {
 
 char32_t without_accent(char32_t c) {
   if (c < 0xC0) return c;
+  if (const char32_t bare = without_stroke(c); bare != 0) return bare;
   const Script script = script_of(c);
   if (script != Script::kLatin && script != Script::kGreek && script != Script::kCyrillic) return c;
   std::array<utf8proc_int32_t, 16> buffer{};

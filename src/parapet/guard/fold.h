@@ -30,6 +30,8 @@ char32_t without_accent(char32_t c);
 // The Latin letter that looks the same; 0 = none. Of folded characters.
 char32_t latin_lookalike(char32_t c);
 char32_t cyrillic_lookalike(char32_t c);
+// The Latin letter without its stroke (ø, đ, ł); 0 = it has none.
+char32_t without_stroke(char32_t c);
 // What a digit or sign stands for in leetspeak; 0 = nothing. `second` = the other reading of 1 | !.
 char32_t leet_letter(char32_t c, bool second);
 

@@ -11,7 +11,7 @@ struct Pair {
   char32_t from, to;
 };
 
-// Lower-case shapes, by eye: Cyrillic, Greek, Armenian and the phonetic letters. Sorted.
+// Folded shapes, by eye: Cyrillic, Greek, Armenian, Cherokee and the phonetic letters. Sorted.
 constexpr std::array kToLatin = {
     Pair{U'ı', U'i'}, Pair{U'ƒ', U'f'}, Pair{U'ɑ', U'a'}, Pair{U'ɡ', U'g'}, Pair{U'ɢ', U'g'},
     Pair{U'ɩ', U'i'}, Pair{U'ɪ', U'i'}, Pair{U'ɴ', U'n'}, Pair{U'ʀ', U'r'}, Pair{U'ʏ', U'y'},
@@ -24,10 +24,14 @@ constexpr std::array kToLatin = {
     Pair{U'у', U'y'}, Pair{U'х', U'x'}, Pair{U'ѕ', U's'}, Pair{U'і', U'i'}, Pair{U'ї', U'i'},
     Pair{U'ј', U'j'}, Pair{U'ѵ', U'v'}, Pair{U'һ', U'h'}, Pair{U'ӏ', U'l'}, Pair{U'ԁ', U'd'},
     Pair{U'ԛ', U'q'}, Pair{U'ԝ', U'w'}, Pair{U'հ', U'h'}, Pair{U'ո', U'n'}, Pair{U'ս', U'u'},
-    Pair{U'օ', U'o'}, Pair{U'ᴀ', U'a'}, Pair{U'ᴄ', U'c'}, Pair{U'ᴅ', U'd'}, Pair{U'ᴇ', U'e'},
-    Pair{U'ᴊ', U'j'}, Pair{U'ᴋ', U'k'}, Pair{U'ᴍ', U'm'}, Pair{U'ᴏ', U'o'}, Pair{U'ᴘ', U'p'},
-    Pair{U'ᴛ', U't'}, Pair{U'ᴜ', U'u'}, Pair{U'ᴠ', U'v'}, Pair{U'ᴡ', U'w'}, Pair{U'ᴢ', U'z'},
-    Pair{U'ꜱ', U's'},
+    Pair{U'օ', U'o'}, Pair{U'Ꭰ', U'd'}, Pair{U'Ꭱ', U'r'}, Pair{U'Ꭲ', U't'}, Pair{U'Ꭵ', U'i'},
+    Pair{U'Ꭺ', U'a'}, Pair{U'Ꭻ', U'j'}, Pair{U'Ꭼ', U'e'}, Pair{U'Ꮃ', U'w'}, Pair{U'Ꮇ', U'm'},
+    Pair{U'Ꮋ', U'h'}, Pair{U'Ꮍ', U'y'}, Pair{U'Ꮐ', U'g'}, Pair{U'Ꮓ', U'z'}, Pair{U'Ꮟ', U'b'},
+    Pair{U'Ꮢ', U'r'}, Pair{U'Ꮥ', U's'}, Pair{U'Ꮩ', U'v'}, Pair{U'Ꮪ', U's'}, Pair{U'Ꮮ', U'l'},
+    Pair{U'Ꮯ', U'c'}, Pair{U'Ꮲ', U'p'}, Pair{U'Ꮶ', U'k'}, Pair{U'Ꮷ', U'd'}, Pair{U'Ᏼ', U'b'},
+    Pair{U'ᴀ', U'a'}, Pair{U'ᴄ', U'c'}, Pair{U'ᴅ', U'd'}, Pair{U'ᴇ', U'e'}, Pair{U'ᴊ', U'j'},
+    Pair{U'ᴋ', U'k'}, Pair{U'ᴍ', U'm'}, Pair{U'ᴏ', U'o'}, Pair{U'ᴘ', U'p'}, Pair{U'ᴛ', U't'},
+    Pair{U'ᴜ', U'u'}, Pair{U'ᴠ', U'v'}, Pair{U'ᴡ', U'w'}, Pair{U'ᴢ', U'z'}, Pair{U'ꜱ', U's'},
 };
 
 constexpr std::array kToCyrillic = {
@@ -35,6 +39,14 @@ constexpr std::array kToCyrillic = {
     Pair{U'h', U'н'}, Pair{U'i', U'і'}, Pair{U'k', U'к'}, Pair{U'm', U'м'},
     Pair{U'n', U'п'}, Pair{U'o', U'о'}, Pair{U'p', U'р'}, Pair{U'r', U'г'},
     Pair{U't', U'т'}, Pair{U'u', U'и'}, Pair{U'x', U'х'}, Pair{U'y', U'у'},
+};
+
+// Latin letters with a stroke, which no decomposition takes away. Sorted.
+constexpr std::array kStroked = {
+    Pair{U'ø', U'o'}, Pair{U'đ', U'd'}, Pair{U'ħ', U'h'}, Pair{U'ł', U'l'}, Pair{U'ŧ', U't'},
+    Pair{U'ƀ', U'b'}, Pair{U'ƶ', U'z'}, Pair{U'ǥ', U'g'}, Pair{U'ȼ', U'c'}, Pair{U'ɇ', U'e'},
+    Pair{U'ɉ', U'j'}, Pair{U'ɍ', U'r'}, Pair{U'ɏ', U'y'}, Pair{U'ɨ', U'i'}, Pair{U'ʉ', U'u'},
+    Pair{U'ⱥ', U'a'}, Pair{U'ⱦ', U't'},
 };
 
 template <size_t kSize>
@@ -51,12 +63,13 @@ constexpr bool sorted(const std::array<Pair, kSize>& table) {
     if (table[i - 1].from >= table[i].from) return false;
   return true;
 }
-static_assert(sorted(kToLatin) && sorted(kToCyrillic));
+static_assert(sorted(kToLatin) && sorted(kToCyrillic) && sorted(kStroked));
 
 }  // namespace
 
 char32_t latin_lookalike(char32_t c) { return look_up(kToLatin, c); }
 char32_t cyrillic_lookalike(char32_t c) { return look_up(kToCyrillic, c); }
+char32_t without_stroke(char32_t c) { return look_up(kStroked, c); }
 
 char32_t leet_letter(char32_t c, bool second) {
   switch (c) {
@@ -86,6 +99,13 @@ char32_t leet_letter(char32_t c, bool second) {
       return U'b';
     case U'£':
       return U'l';
+    case U'¢':
+    case U'©':
+      return U'c';
+    case U'¥':
+      return U'y';
+    case U'§':
+      return U's';
     default:
       break;
   }

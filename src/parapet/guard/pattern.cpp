@@ -87,6 +87,7 @@ std::string Pattern::problem(std::string_view pattern) {
 
 bool Pattern::find_all(std::string_view text, std::vector<Span>& spans) const {
   ThreadState& state = thread_state();
+  const size_t first = spans.size();
   size_t from = 0;
   for (int64_t search = 0; search < kMaxSearches && from <= text.size(); ++search) {
     const int found = pcre2_match(impl_->code, reinterpret_cast<PCRE2_SPTR>(text.data()),
@@ -97,15 +98,21 @@ bool Pattern::find_all(std::string_view text, std::vector<Span>& spans) const {
     const size_t begin = std::min(offsets[0], offsets[1]);
     const size_t end = std::max(offsets[0], offsets[1]);
     if (end > begin) {
-      spans.push_back({begin, end});
-      if (spans.size() >= kMaxSpans) return true;  // far more than any decision needs
+      if (spans.size() - first < kMaxSpans)
+        spans.push_back({begin, end});
+      else
+        spans.back().end = end;
       from = std::max(end, from + 1);
     } else {
       from = std::max(end, from) + 1;
     }
     while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) ++from;
   }
-  return from > text.size();
+  if (from > text.size()) return true;
+  // Matches without end: the rest of the text is taken for one.
+  if (spans.size() - first < kMaxSpans) return false;
+  spans.back().end = text.size();
+  return true;
 }
 
 }  // namespace parapet::guard

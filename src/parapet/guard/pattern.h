@@ -20,8 +20,8 @@ class Pattern {
   struct Span {
     size_t begin, end;  // bytes
   };
-  // Appends every non-empty match in valid UTF-8. False when a limit was hit first: the text is
-  // then not scanned by this pattern.
+  // Appends every non-empty match in valid UTF-8, at most 1000: the last then reaches to the end of
+  // those past it. False when a limit was hit first: the text is then not scanned by this pattern.
   bool find_all(std::string_view text, std::vector<Span>& spans) const;
   // What is wrong with a pattern; empty = nothing.
   static std::string problem(std::string_view pattern);

@@ -16,7 +16,7 @@ namespace parapet::guard {
 namespace {
 
 constexpr int64_t kWordFileCap = 64 << 20;
-constexpr size_t kMaxHits = 1000;
+constexpr size_t kMaxHits = 1000;  // of one list
 
 bool contains(const std::vector<TextHit>& spans, const TextHit& hit, int32_t list) {
   return std::any_of(spans.begin(), spans.end(), [&](const TextHit& span) {
@@ -37,6 +37,28 @@ void drop_nested(std::vector<TextHit>& hits) {
   std::stable_sort(kept.begin(), kept.end(), [](const TextHit& a, const TextHit& b) {
     return a.begin != b.begin ? a.begin < b.begin : a.list < b.list;
   });
+  hits = std::move(kept);
+}
+
+// Many hits are one long one in the end: what lies past the cap is neither missed nor left
+// unmasked.
+void join_past_cap(std::vector<TextHit>& hits) {
+  if (hits.size() <= kMaxHits) return;
+  struct Kept {
+    size_t count = 0, last = 0;
+  };
+  std::map<int32_t, Kept> lists;
+  std::vector<TextHit> kept;
+  for (const TextHit& hit : hits) {
+    Kept& list = lists[hit.list];
+    if (list.count == kMaxHits) {
+      kept[list.last].end = std::max(kept[list.last].end, hit.end);
+      continue;
+    }
+    ++list.count;
+    list.last = kept.size();
+    kept.push_back(hit);
+  }
   hits = std::move(kept);
 }
 
@@ -128,6 +150,12 @@ RuleSet::RuleSet(const std::vector<WordListOptions>& lists) : impl_(std::make_un
 RuleSet::~RuleSet() = default;
 size_t RuleSet::entries() const { return impl_->entries; }
 
+bool RuleSet::looks_at(Side side) const {
+  for (size_t i = 0; i < impl_->lists.size(); ++i)
+    if (!impl_->lists[i].allows && impl_->applies(static_cast<int32_t>(i), side)) return true;
+  return false;
+}
+
 void RuleSet::Impl::scan_patterns(std::string_view text, const Folded& plain,
                                   std::vector<TextHit>& hits, std::vector<int32_t>& failed) const {
   if (patterns.empty()) return;
@@ -161,7 +189,8 @@ std::vector<TextHit> RuleSet::scan(std::string_view text, Side side,
   std::vector<TextHit> allowed;
   impl_->allowed.find(views[0], allowed);
   for (const TextHit& hit : hits)
-    if (impl_->lists[static_cast<size_t>(hit.list)].allows) shields.push_back(hit);
+    if (impl_->lists[static_cast<size_t>(hit.list)].allows && impl_->applies(hit.list, side))
+      shields.push_back(hit);
   std::erase_if(hits, [&](const TextHit& hit) {
     return impl_->lists[static_cast<size_t>(hit.list)].allows || !impl_->applies(hit.list, side) ||
            contains(shields, hit, -1) || contains(allowed, hit, hit.list);
@@ -170,7 +199,7 @@ std::vector<TextHit> RuleSet::scan(std::string_view text, Side side,
   std::sort(failed.begin(), failed.end());
   failed.erase(std::unique(failed.begin(), failed.end()), failed.end());
   drop_nested(hits);
-  if (hits.size() > kMaxHits) hits.resize(kMaxHits);
+  join_past_cap(hits);
   return hits;
 }
 

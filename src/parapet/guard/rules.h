@@ -26,9 +26,12 @@ class RuleSet {
   RuleSet(const RuleSet&) = delete;
   RuleSet& operator=(const RuleSet&) = delete;
 
-  // Hits in text order, at most 1000. `text` is valid UTF-8; `side` leaves out lists for the other.
+  // Hits in text order. `text` is valid UTF-8; `side` leaves out lists for the other. Of a list at
+  // most 1000: the last then reaches to the end of those past it.
   // Lists whose regex ran into its limits are in `failed` (the text is not scanned by them).
   std::vector<TextHit> scan(std::string_view text, Side side, std::vector<int32_t>& failed) const;
+  // Whether a list asks for texts of this side. Allow lists ask for nothing.
+  bool looks_at(Side side) const;
   size_t entries() const;
 
  private:

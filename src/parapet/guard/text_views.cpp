@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "parapet/text/utf8.h"
+
 namespace parapet::guard {
 namespace {
+
+using namespace std::string_view_literals;
 
 constexpr size_t kMaxGap = 3;     // characters between spaced letters
 constexpr size_t kMinSpaced = 3;  // letters that make a spaced word
@@ -123,6 +127,40 @@ Folded joined_letters(const Folded& chars) {
   return out;
 }
 
+constexpr std::string_view kReversed = "\u202E", kAsBefore = "\u202C";
+
+// "\u202Edab" is shown as "bad": what stands between the marks, read as it is shown.
+Folded as_shown(std::string_view text, Folded chars) {
+  for (size_t at = text.find(kReversed); at != std::string_view::npos;
+       at = text.find(kReversed, at)) {
+    const size_t end = std::min(
+        {text.find(kAsBefore, at), text.find(kReversed, at + 1), text.find('\n', at), text.size()});
+    const auto before = [](const FoldedChar& one, size_t offset) { return one.begin < offset; };
+    const auto first = std::lower_bound(chars.begin(), chars.end(), at, before);
+    const auto last = std::lower_bound(first, chars.end(), end, before);
+    std::reverse(first, last);
+    at = end;
+  }
+  return chars;
+}
+
+// Letters spelled in tag characters: nobody sees them, but a model reads them.
+Folded hidden_letters(std::string_view text) {
+  Folded out;
+  for (size_t at = text.find("\U000E0020"sv.substr(0, 2)); at < text.size();) {
+    const size_t begin = at;
+    const char32_t c = text::next_code_point(text, at);
+    const bool tag = c >= 0xE0020 && c <= 0xE007E;
+    const auto from = static_cast<uint32_t>(begin), to = static_cast<uint32_t>(at);
+    const char32_t letter = tag ? c - 0xE0000 : U' ';
+    if (tag && letter != U' ')
+      out.push_back({letter >= U'A' && letter <= U'Z' ? letter + 32 : letter, from, to});
+    else if (!out.empty() && out.back().c != U' ')
+      out.push_back({U' ', from, to});
+  }
+  return out;
+}
+
 }  // namespace
 
 std::vector<std::vector<size_t>> spaced_runs(const Folded& chars) {
@@ -182,6 +220,9 @@ std::vector<TextView> text_views(std::string_view text, bool with_accents, bool 
     if (all.cyrillic > 0)
       add("lookalike", with_lookalikes(views[0].chars, all, false), false, false);
   }
+  if (text.find(kReversed) != std::string_view::npos)
+    add("reversed", as_shown(text, latin), false, false);
+  add("tags", hidden_letters(text), false, false);
   add("leet", without_leet(latin, false), true, false);
   add("leet", without_leet(latin, true), true, false);
   add("spaced", joined_letters(latin), true, false);

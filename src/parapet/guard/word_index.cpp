@@ -7,8 +7,9 @@
 namespace parapet::guard {
 namespace {
 
-constexpr size_t kMinSpacedInside = 4;  // letters an entry needs to match inside joined letters
-constexpr uint16_t kStretch = 3;        // equal letters in a row that no language writes
+constexpr size_t kMinSpacedInside = 4;   // letters an entry needs to match inside joined letters
+constexpr uint16_t kStretch = 3;         // equal letters in a row that no language writes
+constexpr size_t kMinStretchedLeet = 4;  // different letters in a row
 constexpr size_t kMinMasked = 4, kMaxMasked = 32;
 constexpr size_t kMinMaskedInPhrase = 3;  // the words beside it speak too
 constexpr size_t kMaxFillings = 4;        // words that a masked one may stand for
@@ -74,7 +75,9 @@ std::vector<uint16_t> squeeze(const std::u32string& letters, std::u32string& squ
 
 TextHit make_hit(const WordIndex::Entry& entry, const Folded& chars, size_t begin, size_t end,
                  const char* view) {
-  return {entry.list, entry.entry, chars[begin].begin, chars[end - 1].end, view};
+  const FoldedChar &first = chars[begin], &last = chars[end - 1];  // swapped where text runs back
+  return {entry.list, entry.entry, std::min(first.begin, last.begin), std::max(first.end, last.end),
+          view};
 }
 
 }  // namespace
@@ -156,15 +159,15 @@ void WordIndex::find(const TextView& view, std::vector<TextHit>& hits) const {
     }
     hits.push_back(make_hit(entry, chars, begin, end, view.name));
   });
-  if (!plain) return;
-  find_stretched(chars, hits);
-  find_masked(chars, hits);
-  if (phrases_) find_masked_phrases(chars, hits);
+  if (!view.accents_folded) find_stretched(view, hits);
+  if (!view.whole && !view.accents_folded) find_masked(chars, hits);
+  if (plain && phrases_) find_masked_phrases(chars, hits);
 }
 
 // "baaaad": some letter three times or more in a row, where the entry has it less often.
-void WordIndex::find_stretched(const Folded& chars, std::vector<TextHit>& hits) const {
+void WordIndex::find_stretched(const TextView& view, std::vector<TextHit>& hits) const {
   if (stretched_.empty()) return;
+  const Folded& chars = view.chars;
   Folded squeezed;
   std::vector<uint16_t> runs;
   bool any = false;
@@ -181,6 +184,8 @@ void WordIndex::find_stretched(const Folded& chars, std::vector<TextHit>& hits) 
   if (!any) return;
   stretched_.find(squeezed, [&](int32_t id, size_t begin, size_t end) {
     const Entry& entry = entries_[static_cast<size_t>(id)];
+    // Of leetspeak only longer words: "a555" is the name of something.
+    if (view.whole && (is_phrase(entry) || end - begin < kMinStretchedLeet)) return;
     bool stretched = false;
     for (size_t i = begin; i < end; ++i) {
       const uint16_t wanted = entry.runs[i - begin], found = runs[i];

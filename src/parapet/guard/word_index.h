@@ -32,7 +32,7 @@ class WordIndex {
   void find(const TextView& view, std::vector<TextHit>& hits) const;
 
  private:
-  void find_stretched(const Folded& chars, std::vector<TextHit>& hits) const;
+  void find_stretched(const TextView& view, std::vector<TextHit>& hits) const;
   void find_masked(const Folded& chars, std::vector<TextHit>& hits) const;
   void find_masked_phrases(const Folded& chars, std::vector<TextHit>& hits) const;
   void find_phrases(const TextView& view, std::vector<TextHit>& hits) const;
