@@ -120,8 +120,14 @@ TEST_F(ClipGuard, DecidesByThresholdsOfTheHeadsAndShowsThem) {
     if (!all && category.category != "weapon") continue;
     EXPECT_EQ(category.flag_at, 1e-9);
     EXPECT_EQ(category.block_at, all ? 2e-9 : 1.5);
+    EXPECT_EQ(category.flag_from, "recall95");
+    EXPECT_EQ(category.block_from, all ? "fpr1" : "best_f1");
     EXPECT_EQ(category.action, all ? Action::kBlock : Action::kFlag);
   }
+  EXPECT_NE(decision.reason.find("(block at fpr1, 0.000)"), std::string::npos) << decision.reason;
+  const std::string json = to_json(decision).dump();
+  EXPECT_NE(json.find("\"flag_from\":\"recall95\""), std::string::npos);
+  EXPECT_NE(json.find("\"block_from\":\"best_f1\""), std::string::npos);
 }
 
 // A threshold of the heads means nothing for the scores of anything else.
@@ -218,6 +224,11 @@ TEST_F(ClipGuard, LongTextsAreReadToTheirEnd) {
   EXPECT_TRUE(ending.complete);
   EXPECT_LT(find(plain, "clip.zeroshot", "fire", Modality::kText)->value, 0.5);
   EXPECT_GT(find(ending, "clip.zeroshot", "fire", Modality::kText)->value, 0.5);
+  // The words that an explanation weighs are those of the piece that decided.
+  const Guard flags(parse(zeroshot + "flag=0.5\n"), {}, Context{});
+  const auto explained = flags.check({.parts = {Part::text(whole)}, .explain = true});
+  ASSERT_EQ(explained.explanations.size(), 1u);
+  EXPECT_EQ(explained.explanations[0].words.back().first, "water");
   const Guard small(parse("max_text_chunks=2\n" + zeroshot), {}, Context{});
   const auto decision = small.check({.parts = {Part::text(text)}});
   EXPECT_EQ(decision.not_scanned.at(0).reason, "text_too_long");

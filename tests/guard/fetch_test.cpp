@@ -41,11 +41,13 @@ TEST(Address, OnlyPublicOnes) {
                               "2002:7f00:1::",
                               "2001:db8::1",
                               "2001::1",
+                              "3fff::1",
+                              "64:ff9b:1:7f00:0:100:808:808",
                               "not an address",
                               ""})
     EXPECT_FALSE(is_public_address(address)) << address;
-  for (const char* address :
-       {"8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8"})
+  for (const char* address : {"8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111",
+                              "::ffff:8.8.8.8", "64:ff9b::808:808"})
     EXPECT_TRUE(is_public_address(address)) << address;
 }
 

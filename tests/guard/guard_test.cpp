@@ -172,6 +172,57 @@ TEST(Guard, WhatThePolicyDoesNotLookAtIsNotScanned) {
   EXPECT_EQ(decision.action, Action::kBlock);
 }
 
+// A level that looks at other parts only has not looked at this one.
+TEST(Guard, ListsThatDoNotApplyAreNoScan) {
+  const parapet::test::TempFolder folder;
+  std::filesystem::copy(kPolicies / "taxonomy.toml", folder / "taxonomy.toml");
+  std::ofstream(folder / "pdq.txt") << std::string(64, '0') << "\n";
+  const std::string words =
+      "[rules]\n[[rules.list]]\nname='w'\nentries=['darn']\ncategory='profanity'\n"
+      "sides=['output']\n[[rules.list]]\nname='a'\nentries=['darn good']\nallows=true\n";
+  const std::string hashes = "[[hash.list]]\nname='h'\nfile='pdq.txt'\ncategory='known_content'\n";
+  const auto check = [&](const std::string& toml, const Part& part, Side side) {
+    const Guard guard(Policy::parse(toml, "p.toml", folder.path()), {}, Context{});
+    const Decision decision = guard.check({.parts = {part}, .side = side});
+    EXPECT_EQ(decision.clean(), decision.not_scanned.empty());
+    return decision.not_scanned.empty() ? "scanned" : decision.not_scanned[0].reason;
+  };
+  EXPECT_EQ(check(words, Part::text("hello"), Side::kInput), "no_signal");
+  EXPECT_EQ(check(words, Part::text("hello"), Side::kOutput), "scanned");
+  EXPECT_EQ(check(hashes, Part::text("hello"), Side::kInput), "no_signal");
+  // One grey everywhere has no perceptual hash to compare.
+  EXPECT_EQ(check(hashes, Part::image(grey_png(90)), Side::kInput), "no_signal");
+  EXPECT_EQ(check(hashes + "min_quality=0\n", Part::image(grey_png(90)), Side::kInput), "scanned");
+}
+
+// What cannot be read is unscanned for every category that would have looked at it.
+TEST(Guard, ACategoryMayFailClosedWhereTheLimitsFailOpen) {
+  const std::string open = "[limits]\nfail='open'\n[category.weapon]\n";
+  for (const auto& [toml, expected] :
+       {std::pair{open, Action::kAllow}, std::pair{open + "fail='closed'\n", Action::kBlock},
+        std::pair{open + "[category.weapon.text]\nfail='closed'\n", Action::kAllow},
+        std::pair{open + "[category.weapon.image]\nfail='flag'\n", Action::kFlag},
+        std::pair{open + "[category.theft]\nfail='closed'\n", Action::kAllow}}) {
+    const Made made = make(toml);
+    const Decision decision = made.guard->check({.parts = {Part::image("not an image")}});
+    EXPECT_EQ(decision.action, expected) << toml;
+    EXPECT_FALSE(decision.clean());
+  }
+}
+
+TEST(Guard, OfAnAnimationOnlyThePictureLookedAtIsScanned) {
+  const std::string head("GIF89a\1\0\1\0\x80\0\0\xff\xff\xff\0\0\0", 19);
+  const std::string frame(",\0\0\0\0\1\0\1\0\0\2\2D\1\0", 15);
+  const Made made = make("[limits]\nfail='flag'\n[category.weapon]\n");
+  Decision decision = made.guard->check({.parts = {Part::image(head + frame + ";")}});
+  EXPECT_TRUE(decision.clean()) << decision.reason;
+  decision = made.guard->check({.parts = {Part::image(head + frame + frame + ";")}});
+  ASSERT_EQ(decision.not_scanned.size(), 1u);
+  EXPECT_EQ(decision.not_scanned[0].reason, "more_frames");
+  EXPECT_EQ(decision.parts[0].state, ScanState::kPartly);
+  EXPECT_EQ(decision.action, Action::kFlag);
+}
+
 TEST(Guard, DeadlinesAreFailuresToo) {
   const Made made = make(kBase);
   GuardRequest request{.parts = {Part::text("hello")}};
@@ -179,6 +230,14 @@ TEST(Guard, DeadlinesAreFailuresToo) {
   const Decision decision = made.guard->check(request);
   EXPECT_EQ(decision.not_scanned[0].reason, "deadline");
   EXPECT_EQ(made.signal->calls, 0);
+}
+
+// A server gives every request a deadline; the policy's holds as well, whichever is earlier.
+TEST(Guard, TheEarlierDeadlineHolds) {
+  const Made made = make("[limits]\ndeadline_ms=0.000001\n[category.weapon]\n");
+  GuardRequest request{.parts = {Part::text("hello")}};
+  request.deadline = Clock::now() + std::chrono::hours(1);
+  EXPECT_EQ(made.guard->check(request).not_scanned.at(0).reason, "deadline");
 }
 
 TEST(Guard, ABlockingRuleSparesTheDearLevels) {
@@ -239,6 +298,70 @@ image = "pixelate"
   GuardRequest without{.parts = {Part::text("darn")}};
   without.modify = false;
   EXPECT_TRUE(made.guard->check(without).modified.empty());
+}
+
+// A span hides a word of a text, not what a score of the whole text or of a combination says.
+TEST(Guard, WhatNoSpanHoldsIsChangedAsAWhole) {
+  const std::string toml = R"(
+[category.weapon]
+flag = 0.5
+block = 0.6
+action = "modify"
+[rules]
+[[rules.list]]
+name = "w"
+entries = ["darn"]
+category = "profanity"
+action = "modify"
+)";
+  const Made made = make(toml);
+  const auto masked = [&](const std::string& text) {
+    const Decision decision = made.guard->check({.parts = {Part::text(text)}});
+    return decision.modified.size() == 1 ? decision.modified[0].content : decision.reason;
+  };
+  EXPECT_EQ(masked("darn it"), "**** it");
+  EXPECT_EQ(masked("darn harm"), "**** ****");
+  Made joined = make(toml +
+                     "[[combination]]\nname='c'\nwhen=\"rule('w')\"\ncategory='violence'\n"
+                     "action='modify'\n");
+  EXPECT_EQ(joined.guard->check({.parts = {Part::text("darn it")}}).modified.at(0).content,
+            "**** **");
+}
+
+// A part that is to be changed and cannot be read is not handed out as it came.
+TEST(Guard, WhatCannotBeChangedIsBlocked) {
+  const Made made = make(R"(
+[limits]
+fail = "open"
+[category.weapon]
+[[combination]]
+name = "c"
+when = "not_scanned"
+category = "violence"
+action = "modify"
+)");
+  const Decision decision =
+      made.guard->check({.parts = {Part::text("hello"), Part::image("junk", "photo")}});
+  EXPECT_EQ(decision.action, Action::kBlock);
+  EXPECT_TRUE(decision.modified.empty());
+  EXPECT_NE(decision.reason.find("photo"), std::string::npos) << decision.reason;
+}
+
+// A rule has no score; its severity is that of what it asks for.
+TEST(Guard, RulesHaveASeverityAndAModality) {
+  for (const auto& [action, severity] :
+       {std::pair{"flag", 2}, std::pair{"modify", 4}, std::pair{"block", 6}}) {
+    const Made made = make(
+        "[category.weapon]\n[rules]\n[[rules.list]]\nname='w'\n"
+        "entries=['darn']\ncategory='profanity'\naction='" +
+        std::string(action) + "'\n");
+    const Decision decision =
+        made.guard->check({.parts = {Part::image(grey_png(10)), Part::text("darn")}});
+    EXPECT_EQ(category(decision, "profanity").severity, severity);
+    EXPECT_EQ(category(decision, "profanity").decided_by, Modality::kText);
+    EXPECT_EQ(category(decision, "profanity").part, 1);
+    EXPECT_EQ(category(decision, "weapon").severity, 0);
+  }
 }
 
 TEST(Guard, ProfilesAndTenants) {
@@ -309,6 +432,16 @@ TEST(Guard, TheDecisionsJsonExplainsItself) {
   EXPECT_EQ(json["categories"][0]["scores"]["text"], 0.7);
   EXPECT_EQ(json["policy"]["hash"].get<std::string>().size(), 16u);
   EXPECT_EQ(json["timings"][0]["level"], "limits");
+}
+
+TEST(Guard, TheDecisionsJsonIsUtf8WhateverTheNames) {
+  const Made made = make(kBase);
+  const auto json = to_json(
+      made.guard->check({.id = "\xff",
+                         .parts = {Part::image("junk", "\xc3"), Part::url("ftp://\xff", "u\xff")},
+                         .tenant = "\xfe"}));
+  EXPECT_EQ(json.at("parts").at(0).at("label"), "\uFFFD");
+  EXPECT_NO_THROW(json.dump());
 }
 
 TEST(Guard, TheShippedPoliciesLoad) {

@@ -92,6 +92,18 @@ TEST(Explain, SaliencyIsWhereTheScoreIs) {
   EXPECT_FALSE(image_saliency(image, [](auto) { return std::vector<double>{}; }));
 }
 
+// Fifty copies of a picture of 50 megapixels would be 7 GB.
+TEST(Explain, LargePicturesAreMadeSmallFirst) {
+  int64_t longest = 0;
+  const auto png =
+      image_saliency(test::grey_image(20, 3000, 40), [&](std::span<const Image> copies) {
+        for (const Image& copy : copies) longest = std::max({longest, copy.width, copy.height});
+        return std::vector<double>(copies.size(), 0.5);
+      });
+  EXPECT_TRUE(png);
+  EXPECT_LE(longest, 448);
+}
+
 TEST(Explain, WordsThatCarryTheScore) {
   const auto words =
       word_attribution("two dogs & a bomb", [](const std::vector<std::string>& texts) {

@@ -51,12 +51,14 @@ bool is_public6(const uint8_t* b) {
   // ::ffff:a.b.c.d, and the older ::a.b.c.d (with it :: and ::1)
   if (zeros && b[10] == 0xFF && b[11] == 0xFF) return is_public4(last4(b + 12));
   if (zeros) return false;
-  if (starts_with(b, {0x00, 0x64, 0xFF, 0x9B})) return is_public4(last4(b + 12));  // NAT64
-  if (starts_with(b, {0x20, 0x02})) return is_public4(last4(b + 2));               // 6to4
-  if (starts_with(b, {0x20, 0x01, 0x00, 0x00})) return false;                      // Teredo
-  if (starts_with(b, {0x20, 0x01, 0x0D, 0xB8})) return false;                      // documentation
-  if (starts_with(b, {0x20, 0x01, 0x00})) return false;  // 2001::/24: protocol assignments
-  return (b[0] & 0xE0) == 0x20;                          // global unicast is 2000::/3
+  if (starts_with(b, {0x00, 0x64, 0xFF, 0x9B, 0, 0, 0, 0, 0, 0, 0, 0}))  // NAT64
+    return is_public4(last4(b + 12));
+  if (starts_with(b, {0x20, 0x02})) return is_public4(last4(b + 2));  // 6to4
+  if (starts_with(b, {0x20, 0x01, 0x00, 0x00})) return false;         // Teredo
+  if (starts_with(b, {0x20, 0x01, 0x0D, 0xB8})) return false;         // documentation
+  if (starts_with(b, {0x20, 0x01, 0x00})) return false;           // 2001::/24: protocol assignments
+  if (starts_with(b, {0x3F, 0xFF}) && b[2] < 0x10) return false;  // documentation too
+  return (b[0] & 0xE0) == 0x20;                                   // global unicast is 2000::/3
 }
 
 }  // namespace

@@ -293,6 +293,21 @@ std::vector<double> ClipSignal::rescore_images(std::span<const Image> images,
   return scores;
 }
 
+std::string ClipSignal::deciding_piece(const std::string& text, const std::string& category,
+                                       Modality modality, std::span<const float> other) const {
+  auto chunks = text_chunks(text, *encoder_->tokenizer, kTextTokens);
+  if (chunks.size() < 2) return text;
+  chunks.resize(std::min(chunks.size(), static_cast<size_t>(max_chunks_)));
+  std::vector<std::string> pieces;
+  for (TextChunk& chunk : chunks) pieces.push_back(std::move(chunk.text));
+  const auto scores = rescore_texts(pieces, category, modality, other);
+  if (scores.empty()) return text;
+  const bool lowest = category == kContradiction || category == consistency_category_;
+  const auto best = lowest ? std::min_element(scores.begin(), scores.end())
+                           : std::max_element(scores.begin(), scores.end());
+  return pieces[static_cast<size_t>(best - scores.begin())];
+}
+
 std::vector<double> ClipSignal::rescore_texts(const std::vector<std::string>& texts,
                                               const std::string& category, Modality modality,
                                               std::span<const float> other) const {

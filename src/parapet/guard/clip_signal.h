@@ -49,6 +49,10 @@ class ClipSignal final : public Signal {
   std::vector<double> rescore_texts(const std::vector<std::string>& texts,
                                     const std::string& category, Modality modality,
                                     std::span<const float> other) const;
+  // The piece of a long text (77 tokens) that has the highest score, or for contradiction the
+  // lowest: the one that decided. A short text itself.
+  std::string deciding_piece(const std::string& text, const std::string& category,
+                             Modality modality, std::span<const float> other) const;
   const SharedEncoder& encoder() const { return *encoder_; }
   // Embeddings of a part already scored; empty when they could not be made.
   Embedding embed_text(const std::string& text) const;

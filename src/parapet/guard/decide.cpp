@@ -20,6 +20,13 @@ int severity_of(double score, const std::array<double, 3>& bands) {
   return score >= bands[2] ? 6 : score >= bands[1] ? 4 : score >= bands[0] ? 2 : 0;
 }
 
+int severity_of(Action action) {
+  return action == Action::kBlock    ? 6
+         : action == Action::kModify ? 4
+         : action == Action::kFlag   ? 2
+                                     : 0;
+}
+
 PartResult* part_of(Decision& decision, int part) {
   return part >= 0 && part < static_cast<int>(decision.parts.size())
              ? &decision.parts[static_cast<size_t>(part)]
@@ -73,7 +80,7 @@ bool Decider::blocks(const std::vector<RuleHit>& rules) const {
                      [](const RuleHit& hit) { return hit.action == Action::kBlock; });
 }
 
-void Decider::apply_score(const Score& score, const CategoryRule& rule, CategoryResult& result,
+void Decider::apply_score(Score& score, const CategoryRule& rule, CategoryResult& result,
                           Decision& decision) const {
   Action action = Action::kAllow;
   if (rule.block && score.value >= *rule.block)
@@ -93,11 +100,14 @@ void Decider::apply_score(const Score& score, const CategoryRule& rule, Category
     result.decided_by = score.modality;
     result.flag_at = rule.flag;
     result.block_at = rule.block;
+    result.flag_from = rule.flag ? rule.flag_from : "";
+    result.block_from = rule.block ? rule.block_from : "";
     result.part = score.part;
     result.severity = severity_of(score.value, rule.severity);
   }
   raise(result.shadow_action, action);
   if (!enforced) return;
+  score.action = action;
   raise(result.action, action);
   raise_part(decision, score.part, action);
   raise_part(decision, score.text_part, action);
@@ -107,7 +117,7 @@ CategoryResult Decider::category_result(const std::string& category, Decision& d
   CategoryResult result;
   result.category = category;
   if (const auto* entry = policy_.taxonomy.find(category)) result.parent = entry->parent;
-  for (const Score& score : decision.scores) {
+  for (Score& score : decision.scores) {
     if (score.category != category) continue;
     auto& best = result.by_modality[static_cast<size_t>(score.modality)];
     if (!best || score.value > *best) best = score.value;
@@ -121,7 +131,12 @@ CategoryResult Decider::category_result(const std::string& category, Decision& d
   }
   for (const RuleHit& hit : decision.rules) {
     if (hit.category != category) continue;
-    if (hit.shadow_action > result.shadow_action && result.part < 0) result.part = hit.part;
+    if (result.shadow_action == Action::kAllow && hit.part >= 0) {  // no score decides
+      result.part = hit.part;
+      result.decided_by =
+          hit.from_ocr ? Modality::kText : decision.parts[static_cast<size_t>(hit.part)].modality;
+    }
+    result.severity = std::max(result.severity, severity_of(hit.shadow_action));
     raise(result.action, hit.action);
     raise(result.shadow_action, hit.shadow_action);
   }
@@ -169,10 +184,12 @@ std::string Decider::reason(const Decision& decision) const {
     if (action == Action::kAllow || category.score == 0) continue;
     const bool at_block = category.block_at && category.score >= *category.block_at;
     const auto& threshold = at_block ? category.block_at : category.flag_at;
+    const std::string& name = at_block ? category.block_from : category.flag_from;
     if (!threshold || category.score < *threshold) continue;
     why.push_back(category.category + " " + show_score(category.score) + " in the " +
                   std::string(modality_name(category.decided_by)) + " (" +
-                  (at_block ? "block" : "flag") + " at " + show_score(*threshold) + ")" +
+                  (at_block ? "block" : "flag") + " at " + (name.empty() ? "" : name + ", ") +
+                  show_score(*threshold) + ")" +
                   (category.action < category.shadow_action ? ", shadow only" : ""));
   }
   for (const RuleHit& hit : decision.rules)

@@ -38,7 +38,7 @@ class Decider {
 
  private:
   CategoryResult category_result(const std::string& category, Decision& decision) const;
-  void apply_score(const Score& score, const CategoryRule& rule, CategoryResult& result,
+  void apply_score(Score& score, const CategoryRule& rule, CategoryResult& result,
                    Decision& decision) const;
   void apply_combinations(Decision& decision) const;
   std::string reason(const Decision& decision) const;

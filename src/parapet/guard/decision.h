@@ -41,12 +41,13 @@ struct ScanFailure {
 struct Score {
   std::string category;  // leaf of the taxonomy, or "contradiction"
   Modality modality = Modality::kText;
-  int part = -1;          // text or image part; for kJoint the image
-  int text_part = -1;     // for kJoint the text; for a text read from an image, -1
-  double value = 0;       // 0..1, calibrated where the signal is
-  std::string signal;     // e.g. "clip.heads", "clip.zeroshot", "classifier.opennsfw"
-  bool from_ocr = false;  // the text was read from image `part`
-  bool review = false;    // the signal itself calls it undecided (conformal set)
+  int part = -1;                   // text or image part; for kJoint the image
+  int text_part = -1;              // for kJoint the text; for a text read from an image, -1
+  double value = 0;                // 0..1, calibrated where the signal is
+  std::string signal;              // e.g. "clip.heads", "clip.zeroshot", "classifier.opennsfw"
+  bool from_ocr = false;           // the text was read from image `part`
+  bool review = false;             // the signal itself calls it undecided (conformal set)
+  Action action = Action::kAllow;  // what the policy makes of it, in force
 };
 
 // A category's result: the highest score per modality against the policy's thresholds.
@@ -58,10 +59,15 @@ struct CategoryResult {
   // Of the modality that decided; empty = the policy gives none.
   std::optional<double> flag_at;
   std::optional<double> block_at;
+  // The heads' thresholds that the policy named (fpr1, recall95, best_f1), before a profile's
+  // scale; empty where it wrote numbers.
+  std::string flag_from, block_from;
   Modality decided_by = Modality::kText;
-  int part = -1;                   // that gave the highest score
-  int severity = 0;                // Azure's scale for images: 0 safe, 2 low, 4 medium, 6 high
-  Action action = Action::kAllow;  // what is enforced
+  int part = -1;  // that gave the highest score
+  // Azure's scale for images: 0 safe, 2 low, 4 medium, 6 high. Of a rule by its action: flag 2,
+  // modify 4, block 6.
+  int severity = 0;
+  Action action = Action::kAllow;         // what is enforced
   Action shadow_action = Action::kAllow;  // what would be if the category were enforced
   bool review = false;                    // in the undecided band
   bool flagged() const { return action != Action::kAllow; }

@@ -4,6 +4,7 @@
 
 #include "parapet/core/strings.h"
 #include "parapet/guard/decision.h"
+#include "parapet/text/utf8.h"
 
 namespace parapet::guard {
 namespace {
@@ -17,13 +18,19 @@ Json number(double value) {
 }
 Json number(const std::optional<double>& value) { return value ? number(*value) : Json(nullptr); }
 
+// File names, URLs and what a caller calls itself may hold any bytes; JSON holds UTF-8.
+std::string utf8(const std::string& bytes) {
+  std::string storage;
+  return std::string(text::repair_utf8(bytes, storage));
+}
+
 std::string label(const Decision& decision, int part) {
   if (part < 0 || part >= static_cast<int>(decision.parts.size())) return "";
-  return decision.parts[static_cast<size_t>(part)].label;
+  return utf8(decision.parts[static_cast<size_t>(part)].label);
 }
 
 Json part_json(const PartResult& part) {
-  Json json = {{"label", part.label},
+  Json json = {{"label", utf8(part.label)},
                {"modality", modality_name(part.modality)},
                {"state", scan_state_name(part.state)},
                {"action", action_name(part.action)},
@@ -44,20 +51,23 @@ Json category_json(const Decision& decision, const CategoryResult& category) {
   for (const Modality modality : {Modality::kText, Modality::kImage, Modality::kJoint})
     if (const auto& score = category.by_modality[static_cast<size_t>(modality)])
       scores[std::string(modality_name(modality))] = number(*score);
-  return {{"category", category.category},
-          {"parent", category.parent},
-          {"score", number(category.score)},
-          {"scores", scores},
-          {"severity", category.severity},
-          {"severity_name", severity_name(category.severity)},
-          {"action", action_name(category.action)},
-          {"shadow_action", action_name(category.shadow_action)},
-          {"review", category.review},
-          {"flag_at", number(category.flag_at)},
-          {"block_at", number(category.block_at)},
-          {"decided_by", modality_name(category.decided_by)},
-          {"part", category.part},
-          {"label", label(decision, category.part)}};
+  Json json = {{"category", category.category},
+               {"parent", category.parent},
+               {"score", number(category.score)},
+               {"scores", scores},
+               {"severity", category.severity},
+               {"severity_name", severity_name(category.severity)},
+               {"action", action_name(category.action)},
+               {"shadow_action", action_name(category.shadow_action)},
+               {"review", category.review},
+               {"flag_at", number(category.flag_at)},
+               {"block_at", number(category.block_at)},
+               {"decided_by", modality_name(category.decided_by)},
+               {"part", category.part},
+               {"label", label(decision, category.part)}};
+  if (!category.flag_from.empty()) json["flag_from"] = category.flag_from;
+  if (!category.block_from.empty()) json["block_from"] = category.block_from;
+  return json;
 }
 
 Json score_json(const Score& score) {
@@ -65,7 +75,8 @@ Json score_json(const Score& score) {
                {"category", score.category},
                {"modality", modality_name(score.modality)},
                {"part", score.part},
-               {"score", number(score.value)}};
+               {"score", number(score.value)},
+               {"action", action_name(score.action)}};
   if (score.text_part >= 0) json["text_part"] = score.text_part;
   if (score.from_ocr) json["from_ocr"] = true;
   if (score.review) json["review"] = true;
@@ -86,7 +97,7 @@ Json rule_json(const Decision& decision, const RuleHit& hit) {
   }
   if (hit.from_ocr) json["from_ocr"] = true;
   if (hit.distance >= 0) json["distance"] = hit.distance;
-  if (!hit.detail.empty()) json["detail"] = hit.detail;
+  if (!hit.detail.empty()) json["detail"] = utf8(hit.detail);
   return json;
 }
 
@@ -95,7 +106,7 @@ Json failure_json(const Decision& decision, const ScanFailure& failure) {
           {"label", label(decision, failure.part)},
           {"level", failure.level},
           {"reason", failure.reason},
-          {"detail", failure.detail},
+          {"detail", utf8(failure.detail)},
           {"action", action_name(failure.action)},
           {"shadow_action", action_name(failure.shadow_action)}};
 }
@@ -110,7 +121,7 @@ Json modified_json(const Decision& decision, const ModifiedPart& modified) {
     else
       json["base64"] = base64_encode(modified.content);
   }
-  if (!modified.detail.empty()) json["detail"] = modified.detail;
+  if (!modified.detail.empty()) json["detail"] = utf8(modified.detail);
   if (!modified.embedding.empty()) json["embedding"] = modified.embedding;
   return json;
 }
@@ -173,17 +184,17 @@ nlohmann::ordered_json to_json(const Decision& decision) {
   const auto with = [&](auto function) {
     return [&decision, function](const auto& item) { return function(decision, item); };
   };
-  Json json = {{"id", decision.id},
+  Json json = {{"id", utf8(decision.id)},
                {"action", action_name(decision.action)},
                {"shadow_action", action_name(decision.shadow_action)},
                {"clean", decision.clean()},
                {"review", decision.review},
                {"complete", decision.complete},
                {"stopped_at", decision.stopped_at},
-               {"reason", decision.reason},
+               {"reason", utf8(decision.reason)},
                {"side", side_name(decision.side)},
                {"profile", decision.profile},
-               {"tenant", decision.tenant}};
+               {"tenant", utf8(decision.tenant)}};
   json["parts"] = list(decision.parts, part_json);
   json["categories"] = list(decision.categories, with(category_json));
   json["rules"] = list(decision.rules, with(rule_json));

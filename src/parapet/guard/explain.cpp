@@ -69,8 +69,10 @@ std::string first_letters(std::string_view text) {
 
 }  // namespace
 
-std::optional<std::string> image_saliency(const Image& image, const RescoreImages& rescore,
+std::optional<std::string> image_saliency(const Image& original, const RescoreImages& rescore,
                                           int cells) {
+  // Smaller first: fifty copies of a large picture would fill the memory.
+  const Image image = shown(original);
   std::vector<Image> copies{image};
   const auto colour = mean_colour(image);
   for (int i = 0; i < cells; ++i)
@@ -89,7 +91,7 @@ std::optional<std::string> image_saliency(const Image& image, const RescoreImage
   const double top = *std::max_element(heat.begin(), heat.end());
   if (top > 0)
     for (double& value : heat) value /= top;
-  Image out = shown(image);
+  Image out = image;
   for (int64_t y = 0; y < out.height; ++y)
     for (int64_t x = 0; x < out.width; ++x) {
       const double share =

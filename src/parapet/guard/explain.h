@@ -16,8 +16,8 @@ namespace parapet::guard {
 using RescoreImages = std::function<std::vector<double>(std::span<const Image>)>;
 using RescoreTexts = std::function<std::vector<double>(const std::vector<std::string>&)>;
 
-// A grid of `cells` x `cells` squares, each replaced by the picture's mean colour: 1 + cells^2
-// scores. The picture with the loss of score in red over it, longest side at most 448.
+// The picture at most 448 pixels long, with a grid of `cells` x `cells` squares, each replaced by
+// the mean colour in turn: 1 + cells^2 scores. Comes back with the loss of score in red over it.
 std::optional<std::string> image_saliency(const Image& image, const RescoreImages& rescore,
                                           int cells = 7);
 

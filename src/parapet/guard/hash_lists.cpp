@@ -130,6 +130,7 @@ struct HashLists::Impl {
   };
   std::vector<PdqList> pdq;
   std::unordered_map<std::string, std::vector<HashHit>> exact;
+  bool any_exact = false;
   size_t size = 0;
 };
 
@@ -141,6 +142,7 @@ HashLists::HashLists(const std::vector<HashListOptions>& lists) : impl_(std::mak
     impl_->size += file.hashes.size();
     const auto list = static_cast<int32_t>(i);
     if (options.kind == "sha256") {
+      impl_->any_exact = true;
       for (size_t k = 0; k < file.hashes.size(); ++k)
         impl_->exact[file.hashes[k]].push_back({list, file.ids[k], -1});
       continue;
@@ -156,6 +158,12 @@ HashLists::HashLists(const std::vector<HashListOptions>& lists) : impl_(std::mak
 
 HashLists::~HashLists() = default;
 bool HashLists::has_pdq() const { return !impl_->pdq.empty(); }
+bool HashLists::has_exact() const { return impl_->any_exact; }
+int HashLists::min_quality() const {
+  int lowest = 101;
+  for (const Impl::PdqList& list : impl_->pdq) lowest = std::min(lowest, list.min_quality);
+  return lowest;
+}
 size_t HashLists::size() const { return impl_->size; }
 
 std::vector<HashHit> HashLists::find_exact(std::string_view sha256) const {

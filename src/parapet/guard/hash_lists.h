@@ -44,6 +44,8 @@ class HashLists {
   // PDQ lists; a picture below a list's quality floor matches nothing there.
   std::vector<HashHit> find_near(const PdqVariants& variants) const;
   bool has_pdq() const;
+  bool has_exact() const;
+  int min_quality() const;  // lowest floor of the PDQ lists
   size_t size() const;
 
  private:

@@ -84,31 +84,45 @@ void Pipeline::run_hashes(Run& run) const {
   if (policy_.hash_lists.empty()) return;
   const Timer timer(run.timings, "hash");
   for (const PreparedPart& part : run.prepared.parts) {
-    std::vector<HashHit> found = hashes_.find_exact(part.sha256);
-    if (part.modality == Modality::kImage && hashes_.has_pdq()) {
-      const PdqVariants variants = pdq_variants(*part.image);
-      if (variants.quality >= 50)
-        run.prepared.results[static_cast<size_t>(part.part)].pdq = variants.hashes[0].hex();
-      for (HashHit& hit : hashes_.find_near(variants)) found.push_back(std::move(hit));
-    }
-    run.scanned(part.part, "hash");
-    for (const HashHit& one : found) {
-      const HashListOptions& list = policy_.hash_lists[static_cast<size_t>(one.list)];
-      RuleHit hit;
-      hit.kind = list.kind;
-      hit.rule = list.name;
-      hit.category = list.category;
-      hit.part = part.part;
-      hit.distance = one.distance;
-      hit.detail = one.id;
-      run.decider.set_actions(hit, list.action, list.mode);
-      run.findings.rules.push_back(std::move(hit));
+    try {
+      run_hashes(run, part);
+    } catch (const std::exception& error) {
+      std::vector<std::string> categories;
+      for (const HashListOptions& list : policy_.hash_lists) categories.push_back(list.category);
+      run.fail(part.part, "hash", "signal_failed", error.what(), policy_.hash_fail, part.modality,
+               categories);
     }
   }
 }
 
+void Pipeline::run_hashes(Run& run, const PreparedPart& part) const {
+  std::vector<HashHit> found = hashes_.find_exact(part.sha256);
+  bool compared = hashes_.has_exact();
+  if (part.modality == Modality::kImage && hashes_.has_pdq()) {
+    const PdqVariants variants = pdq_variants(*part.image);
+    if (variants.quality >= 50)
+      run.prepared.results[static_cast<size_t>(part.part)].pdq = variants.hashes[0].hex();
+    for (HashHit& hit : hashes_.find_near(variants)) found.push_back(std::move(hit));
+    // Below a list's floor nothing was compared.
+    compared = compared || variants.quality >= hashes_.min_quality();
+  }
+  if (compared) run.scanned(part.part, "hash");
+  for (const HashHit& one : found) {
+    const HashListOptions& list = policy_.hash_lists[static_cast<size_t>(one.list)];
+    RuleHit hit;
+    hit.kind = list.kind;
+    hit.rule = list.name;
+    hit.category = list.category;
+    hit.part = part.part;
+    hit.distance = one.distance;
+    hit.detail = one.id;
+    run.decider.set_actions(hit, list.action, list.mode);
+    run.findings.rules.push_back(std::move(hit));
+  }
+}
+
 void Pipeline::run_rules(Run& run, const std::vector<PreparedPart>& texts) const {
-  if (policy_.word_lists.empty()) return;
+  if (!rules_.looks_at(run.request.side)) return;
   const Timer timer(run.timings, "rules");
   for (const PreparedPart& part : texts) {
     if (part.modality != Modality::kText) continue;
@@ -189,7 +203,7 @@ void Pipeline::run_ocr(Run& run) const {
       if (part.modality != Modality::kImage) continue;
       if (run.late()) {
         run.fail(part.part, "ocr", "deadline", "not begun in time", policy_.ocr.fail,
-                 Modality::kImage);
+                 Modality::kImage, categories_of(Modality::kText));
         continue;
       }
       try {
@@ -208,7 +222,7 @@ void Pipeline::run_ocr(Run& run) const {
         run.ocr.emplace_back(part.part, std::move(read));
       } catch (const std::exception& error) {
         run.fail(part.part, "ocr", "signal_failed", error.what(), policy_.ocr.fail,
-                 Modality::kImage);
+                 Modality::kImage, categories_of(Modality::kText));
       }
     }
   }
@@ -218,6 +232,22 @@ void Pipeline::run_ocr(Run& run) const {
     return letters_in(part.text) < policy_.ocr.min_letters;
   });
   run_signals(run, texts);
+}
+
+std::vector<std::string> Pipeline::categories_of(Modality modality) const {
+  std::vector<std::string> names;
+  const bool image = modality == Modality::kImage;
+  // Text drawn in an image meets what looks at texts.
+  const bool text = !image || ocr_ != nullptr;
+  for (const Level& level : levels_)
+    if (level.signal->scans(modality) || (text && level.signal->scans(Modality::kText)))
+      for (std::string& name : level.signal->categories()) names.push_back(std::move(name));
+  for (const HashListOptions& list : policy_.hash_lists)
+    if (image || list.kind == "sha256") names.push_back(list.category);
+  if (text)
+    for (const WordListOptions& list : policy_.word_lists)
+      if (!list.category.empty()) names.push_back(list.category);
+  return names;
 }
 
 // What no level looked at, and for want of what.
@@ -230,8 +260,8 @@ void Pipeline::check_scanned(Run& run) const {
                                     [&](const ScanFailure& f) { return f.part == part.part; });
     if (result.scanned_by.empty() && !failed && run.stopped_at.empty())
       run.fail(part.part, "limits", "no_signal",
-               "the policy looks at no " + std::string(modality_name(part.modality)),
-               policy_.limits.fail, part.modality);
+               "no level of the policy looked at this " + std::string(modality_name(part.modality)),
+               policy_.limits.fail, part.modality, categories_of(part.modality));
     result.state = result.scanned_by.empty() ? ScanState::kNotScanned
                    : failed                  ? ScanState::kPartly
                                              : ScanState::kScanned;
@@ -243,10 +273,12 @@ void Pipeline::run_levels(Run& run) const {
     const Timer timer(run.timings, "limits");
     run.prepared = prepare_parts(run.request, policy_, fetcher_, scale_for_);
   }
-  for (const ScanFailure& failure : run.prepared.failures)
+  for (const ScanFailure& failure : run.prepared.failures) {
+    const Modality modality = run.request.parts[static_cast<size_t>(failure.part)].modality();
     run.fail(failure.part, failure.level, failure.reason, failure.detail,
-             failure.level == "fetch" ? policy_.fetch.fail : policy_.limits.fail,
-             run.request.parts[static_cast<size_t>(failure.part)].modality());
+             failure.level == "fetch" ? policy_.fetch.fail : policy_.limits.fail, modality,
+             categories_of(modality));
+  }
   run.scanned_by.resize(run.request.parts.size());
   const auto blocked_by = [&](const char* level) {
     if (policy_.limits.stop_on_block && run.decider.blocks(run.findings.rules))
@@ -275,10 +307,12 @@ Decision Pipeline::check(const GuardRequest& request) const {
           {},
           {},
           {}};
-  if (!run.deadline && policy_.limits.deadline_ms > 0)
-    run.deadline =
+  if (policy_.limits.deadline_ms > 0) {
+    const auto latest =
         Clock::now() + std::chrono::duration_cast<Clock::duration>(
                            std::chrono::duration<double, std::milli>(policy_.limits.deadline_ms));
+    run.deadline = std::min(latest, run.deadline.value_or(latest));
+  }
   run_levels(run);
   run.findings.parts = run.prepared.results;
   Decision decision = run.decider.decide(std::move(run.findings));

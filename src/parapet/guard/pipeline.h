@@ -15,6 +15,7 @@
 #include "parapet/guard/model_store.h"
 #include "parapet/guard/ocr.h"
 #include "parapet/guard/prepare.h"
+#include "parapet/guard/redact.h"
 #include "parapet/guard/rules.h"
 #include "parapet/guard/safe_counterpart.h"
 
@@ -43,8 +44,11 @@ class Pipeline {
                              const Context& context);
   void check_named_thresholds() const;
   // pipeline.cpp
+  // Categories that some level answers for when it looks at a part of this kind.
+  std::vector<std::string> categories_of(Modality modality) const;
   void run_levels(Run& run) const;
   void run_hashes(Run& run) const;
+  void run_hashes(Run& run, const PreparedPart& part) const;
   void run_rules(Run& run, const std::vector<PreparedPart>& texts) const;
   void run_signals(Run& run, const std::vector<PreparedPart>& parts) const;
   void run_signal(Run& run, const Level& level, const std::vector<PreparedPart>& parts) const;
@@ -53,6 +57,8 @@ class Pipeline {
   // pipeline_output.cpp
   void modify(const Run& run, Decision& decision) const;
   void modify_image(const Run& run, const PreparedPart& part, Decision& decision) const;
+  std::vector<Box> drawn_text(const Run& run, const PreparedPart& part, const Image& image,
+                              const Decision& decision) const;
   void modify_text(const PreparedPart& part, Decision& decision) const;
   bool replace_or_redirect(const PreparedPart& part, const std::string& how,
                            Decision& decision) const;

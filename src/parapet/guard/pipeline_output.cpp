@@ -11,6 +11,21 @@ namespace {
 
 constexpr size_t kExplained = 3;  // categories per decision
 
+// Whether something that points at no place in the part asks for its change: a score of the part
+// itself or of a pair with it, a known picture, a combination.
+bool whole_part_modified(const Decision& decision, const PreparedPart& part) {
+  const auto score = [&](const Score& one) {
+    return one.action == Action::kModify && !one.from_ocr &&
+           (one.part == part.part || one.text_part == part.part);
+  };
+  const auto rule = [&](const RuleHit& one) {
+    const bool here = one.part < 0 || one.part == part.part;
+    return one.action == Action::kModify && here && one.end <= one.begin;
+  };
+  return std::any_of(decision.scores.begin(), decision.scores.end(), score) ||
+         std::any_of(decision.rules.begin(), decision.rules.end(), rule);
+}
+
 const PreparedPart* find_part(const std::vector<PreparedPart>& parts, int index,
                               Modality modality) {
   for (const PreparedPart& part : parts)
@@ -27,6 +42,13 @@ void Pipeline::modify(const Run& run, Decision& decision) const {
       modify_image(run, part, decision);
     else
       modify_text(part, decision);
+  }
+  for (size_t i = 0; i < decision.parts.size(); ++i) {
+    const bool done =
+        std::any_of(decision.modified.begin(), decision.modified.end(),
+                    [&](const ModifiedPart& one) { return one.part == static_cast<int>(i); });
+    if (decision.parts[i].action == Action::kModify && !done)
+      throw DataError(decision.parts[i].label, "could not be read");
   }
 }
 
@@ -52,22 +74,39 @@ bool Pipeline::replace_or_redirect(const PreparedPart& part, const std::string& 
   return true;
 }
 
+// Boxes of the words that asked for the change: those of a rule's hit, or all where a score of the
+// drawn text did.
+std::vector<Box> Pipeline::drawn_text(const Run& run, const PreparedPart& part, const Image& image,
+                                      const Decision& decision) const {
+  const bool all =
+      std::any_of(decision.scores.begin(), decision.scores.end(), [&](const Score& score) {
+        return score.from_ocr && score.part == part.part && score.action == Action::kModify;
+      });
+  std::vector<Box> boxes;
+  for (const auto& [index, text] : run.ocr) {
+    if (index != part.part) continue;
+    for (const OcrWord& word : text.words) {
+      const bool hit =
+          std::any_of(decision.rules.begin(), decision.rules.end(), [&](const RuleHit& one) {
+            return one.part == index && one.from_ocr && one.action == Action::kModify &&
+                   one.begin < word.end && word.begin < one.end;
+          });
+      if (all || hit)
+        boxes.push_back(
+            grow_box({word.left, word.top, word.width, word.height}, policy_.modify.grow, image));
+    }
+  }
+  return boxes;
+}
+
 void Pipeline::modify_image(const Run& run, const PreparedPart& part, Decision& decision) const {
   const ModifyOptions& options = policy_.modify;
   if (replace_or_redirect(part, options.image, decision)) return;
   // The picture may have been decoded smaller for the encoder.
   Image image = scale_for_ > 0 ? decode_image(part.bytes, "part") : *part.image;
   std::vector<Box> boxes;
-  if (options.region == "ocr") {
-    for (const auto& [index, text] : run.ocr) {
-      if (index != part.part) continue;
-      for (const OcrWord& word : text.words)
-        for (const RuleHit& hit : decision.rules)
-          if (hit.part == index && hit.from_ocr && hit.begin < word.end && word.begin < hit.end)
-            boxes.push_back(
-                grow_box({word.left, word.top, word.width, word.height}, options.grow, image));
-    }
-  }
+  if (options.region == "ocr" && !whole_part_modified(decision, part))
+    boxes = drawn_text(run, part, image, decision);
   ModifiedPart modified;
   modified.part = part.part;
   modified.detail = boxes.empty() ? "whole picture" : std::to_string(boxes.size()) + " boxes";
@@ -100,8 +139,8 @@ void Pipeline::modify_text(const PreparedPart& part, Decision& decision) const {
   modified.media_type = "text/plain";
   modified.detail = std::to_string(spans.size()) + " spans";
   // A text whose score, not a word of it, asked for the change has no span to spare.
-  if (spans.empty()) {
-    spans.emplace_back(0, part.text.size());
+  if (spans.empty() || whole_part_modified(decision, part)) {
+    spans = {{0, part.text.size()}};
     modified.detail = "whole text";
   }
   modified.content = mask_spans(part.text, std::move(spans), options.mask);
@@ -113,7 +152,8 @@ void Pipeline::explain(const Run& run, Decision& decision) const {
   size_t explained = 0;
   const auto categories = decision.categories;
   for (const CategoryResult& category : categories) {
-    if (category.shadow_action == Action::kAllow || explained == kExplained) continue;
+    if (category.shadow_action == Action::kAllow) continue;
+    if (explained == kExplained || run.late()) return;
     ++explained;
     explain_category(run, category, decision);
   }
@@ -134,7 +174,10 @@ void Pipeline::explain_category(const Run& run, const CategoryResult& category,
   const PreparedPart* text = find_part(run.prepared.parts, text_part, Modality::kText);
   const bool joint = modality == Modality::kJoint;
   if (image != nullptr && modality != Modality::kText) {
-    const Embedding other = joint && text != nullptr ? clip_->embed_text(text->text) : Embedding{};
+    Embedding other;
+    if (joint && text != nullptr)
+      other = clip_->embed_text(clip_->deciding_piece(text->text, category.category, modality,
+                                                      clip_->embed_image(*image->image)));
     const auto png = image_saliency(*image->image, [&](std::span<const Image> copies) {
       return clip_->rescore_images(copies, category.category, modality, other);
     });
@@ -144,7 +187,8 @@ void Pipeline::explain_category(const Run& run, const CategoryResult& category,
   if (text != nullptr && modality != Modality::kImage) {
     const Embedding other =
         joint && image != nullptr ? clip_->embed_image(*image->image) : Embedding{};
-    auto words = word_attribution(text->text, [&](const std::vector<std::string>& copies) {
+    const std::string piece = clip_->deciding_piece(text->text, category.category, modality, other);
+    auto words = word_attribution(piece, [&](const std::vector<std::string>& copies) {
       return clip_->rescore_texts(copies, category.category, modality, other);
     });
     if (words.empty()) return;

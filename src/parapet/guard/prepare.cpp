@@ -5,6 +5,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/strings.h"
+#include "parapet/guard/frames.h"
 #include "parapet/text/utf8.h"
 
 namespace parapet::guard {
@@ -118,6 +119,8 @@ class Preparer {
       options.scale_for = scale_for_;
       prepared.image =
           std::make_shared<Image>(decode_image(prepared.bytes, result().label, options));
+      if (has_more_frames(prepared.bytes))
+        fail("limits", "more_frames", "an animation: only its first picture is looked at");
       return true;
     } catch (const DataError& error) {
       fail("limits", "bad_image", error.problem());
