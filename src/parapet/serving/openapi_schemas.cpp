@@ -95,6 +95,8 @@ std::string_view openapi_replies() {
       "severity": {"type": "integer", "minimum": 0, "maximum": 7}, "severity_name": {"enum": ["safe", "low", "medium", "high"]},
       "action": {"$ref": "#/components/schemas/Action"}, "shadow_action": {"$ref": "#/components/schemas/Action"},
       "review": {"type": "boolean"}, "flag_at": {"type": ["number", "null"]}, "block_at": {"type": ["number", "null"]},
+      "flag_from": {"type": "string", "description": "The heads' threshold that flag_at is, when the policy names it: fpr1, recall95, best_f1."},
+      "block_from": {"type": "string", "description": "The same for block_at."},
       "decided_by": {"enum": ["text", "image", "joint"]}, "part": {"type": "integer"}, "label": {"type": "string"}
     }
   },

@@ -114,15 +114,15 @@ function bar(category) {
   const box = make('div', null, 'bar'), fill = make('i');
   fill.style.width = 100 * category.score + '%';
   box.append(fill);
-  const mark = (at, cls) => {
+  const mark = (at, cls, from) => {
     if (at === null) return;
     const line = make('u', null, cls);
     line.style.left = 100 * at + '%';
-    line.title = cls + ' at ' + at;
+    line.title = cls + ' at ' + (from ? from + ', ' : '') + at;
     box.append(line);
   };
-  mark(category.flag_at, 'flag');
-  mark(category.block_at, 'block');
+  mark(category.flag_at, 'flag', category.flag_from);
+  mark(category.block_at, 'block', category.block_from);
   return box;
 }
 function section(title, node) {

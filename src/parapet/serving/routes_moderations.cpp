@@ -4,7 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "parapet/guard/taxonomy.h"
+#include "parapet/guard/policy.h"
+#include "parapet/serving/api_error.h"
 #include "parapet/serving/json_body.h"
 #include "parapet/serving/routes.h"
 #include "parapet/serving/side_by_side.h"
@@ -34,19 +35,41 @@ void add_category(const guard::CategoryResult& result, Verdict& verdict) {
   verdict.image |= looked(Modality::kImage) || looked(Modality::kJoint);
 }
 
+void add_modality(Modality modality, Verdict& verdict) {
+  (modality == Modality::kImage ? verdict.image : verdict.text) = true;
+}
+
 // A list entry or rule that matched is certain of itself.
 void add_rule(const guard::RuleHit& hit, const guard::Decision& decision, Verdict& verdict) {
   if (hit.action == guard::Action::kAllow) return;
   verdict.flagged = true;
   verdict.score = 1;
-  const auto part = static_cast<size_t>(hit.part);
-  if (hit.part < 0 || part >= decision.parts.size()) return;
-  const bool image = decision.parts[part].modality == Modality::kImage;
-  verdict.image |= image;
-  verdict.text |= !image;
+  // A combination stands for the whole message.
+  for (size_t i = 0; i < decision.parts.size(); ++i)
+    if (hit.part < 0 || static_cast<size_t>(hit.part) == i)
+      add_modality(decision.parts[i].modality, verdict);
 }
 
-Verdicts map_to_openai(const guard::Decision& decision, const guard::Taxonomy& taxonomy) {
+// What lists look for, found or not.
+void add_lists(const guard::Decision& decision, const guard::Policy& policy, const auto& each) {
+  for (const guard::PartResult& part : decision.parts) {
+    const auto by = [&](const char* level) {
+      return std::find(part.scanned_by.begin(), part.scanned_by.end(), level) !=
+             part.scanned_by.end();
+    };
+    const auto looked = [&](Verdict& verdict) { add_modality(part.modality, verdict); };
+    for (const auto& list : policy.word_lists)
+      if (by("rules") && std::find(list.sides.begin(), list.sides.end(),
+                                   guard::side_name(decision.side)) != list.sides.end())
+        each(list.category, looked);
+    for (const auto& list : policy.hash_lists)
+      if (by("hash") && (list.kind == "sha256" || part.modality == Modality::kImage))
+        each(list.category, looked);
+  }
+}
+
+Verdicts map_to_openai(const guard::Decision& decision, const guard::Policy& policy) {
+  const guard::Taxonomy& taxonomy = policy.taxonomy;
   Verdicts verdicts;
   for (const auto& name : guard::Taxonomy::openai_names()) verdicts[name] = {};
   const auto each = [&](const std::string& category, const auto& add) {
@@ -58,14 +81,15 @@ Verdicts map_to_openai(const guard::Decision& decision, const guard::Taxonomy& t
     each(result.category, [&](Verdict& verdict) { add_category(result, verdict); });
   for (const auto& hit : decision.rules)
     each(hit.category, [&](Verdict& verdict) { add_rule(hit, decision, verdict); });
+  add_lists(decision, policy, each);
   return verdicts;
 }
 
-ordered_json result_json(const guard::Decision& decision, const guard::Taxonomy& taxonomy) {
+ordered_json result_json(const guard::Decision& decision, const guard::Policy& policy) {
   ordered_json categories = ordered_json::object();
   ordered_json scores = ordered_json::object();
   ordered_json types = ordered_json::object();
-  const Verdicts verdicts = map_to_openai(decision, taxonomy);
+  const Verdicts verdicts = map_to_openai(decision, policy);
   for (const auto& name : guard::Taxonomy::openai_names()) {
     const Verdict& verdict = verdicts.at(name);
     categories[name] = verdict.flagged;
@@ -90,6 +114,7 @@ HttpReply post_moderations(const Call& call) {
       read_moderation(parse_body(call.request.body),
                       {.max_parts = static_cast<size_t>(call.service.options().max_parts)});
   const auto policy = call.service.policy();
+  if (!policy) throw ApiError(503, "not_ready", "the models are being loaded; try again");
   const size_t count = request.inputs.size();
   std::vector<ordered_json> results(count);
   std::vector<double> milliseconds(count);
@@ -98,7 +123,7 @@ HttpReply post_moderations(const Call& call) {
     complete(call, request.inputs[i]);
     const guard::Decision decision = call.service.check(call.endpoint, std::move(request.inputs[i]),
                                                         request.options, call.request.received);
-    results[i] = result_json(decision, policy->taxonomy);
+    results[i] = result_json(decision, *policy);
     milliseconds[i] = decision.milliseconds;
     identities[i] = {decision.policy_name, decision.policy_version, decision.policy_hash};
   });

@@ -84,7 +84,11 @@ HttpReply post_reload(const Call& call) {
     body["policy"] = to_json(done.after);
     body["previous"] = to_json(done.before);
     return json_reply(200, body);
-  } catch (const Error& error) {
+  } catch (const ApiError&) {
+    throw;
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {  // a model's own library may throw anything
     return error_reply(422, "bad_policy", error.what(), "policy");
   }
 }
