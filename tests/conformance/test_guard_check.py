@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from clip_probe import PARAPET
-from serve_support import write_policy
+from serve_support import png, write_policy
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,16 @@ def test_fail_on_prints_the_decision_and_then_fails(policy, text, action, limit,
     assert done.returncode == code, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["action"] == action
     assert ("--fail-on " + limit in done.stderr) == (code == 4)
+
+
+def test_names_in_any_encoding(policy, tmp_path):
+    """A file name that is no UTF-8, a URL whose label is cut within a letter."""
+    picture = tmp_path / "p\udcff.png"
+    picture.write_bytes(png())
+    for image in (picture, "https://x.example/" + "é" * 40 + ".png"):
+        done = check(policy, "--image", image, "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.splitlines()[-1])["parts"][0]["label"]
 
 
 def test_fail_on_over_many_items_prints_the_summary(policy, tmp_path):

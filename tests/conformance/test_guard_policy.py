@@ -137,6 +137,7 @@ def test_decisions_follow_the_named_thresholds(checked):
                 continue
             at = thresholds[key_of(category["category"], category["decided_by"])]["fpr1"]
             assert abs(category["flag_at"] - at) < 1e-6 and category["block_at"] is None
+            assert category["flag_from"] == "fpr1" and "block_from" not in category
             over = [value - thresholds[key_of(category["category"], modality)]["fpr1"]
                     for modality, value in category["scores"].items()]
             if min(map(abs, over)) > 1e-6:
@@ -161,6 +162,7 @@ def test_one_side_alone_and_a_profile(site, checked):
     assert abs(harm["score"] - scores["text.harm"][0]) < 1e-4
     assert abs(harm["block_at"] - info["thresholds"]["text.harm"]["best_f1"]) < 1e-6
     assert abs(harm["flag_at"] - info["thresholds"]["text.harm"]["recall95"]) < 1e-6
+    assert (harm["flag_from"], harm["block_from"]) == ("recall95", "best_f1")
 
 
 def test_a_name_without_a_threshold_is_refused_with_its_line(site, tmp_path):

@@ -1,5 +1,6 @@
 """`parapet serve` as clients see it: the official `openai` client, LiteLLM's payloads, our own API,
 operations, keys."""
+import asyncio
 import base64
 import hashlib
 import io
@@ -58,6 +59,9 @@ def test_openai_list_of_strings_has_a_result_each(client):
     blocked = reply.results[1]
     assert blocked.categories.illicit_violent and blocked.category_scores.illicit_violent == 1
     assert not blocked.categories.harassment
+    # A list looked for it and found nothing; nothing looks for the other.
+    types = blocked.category_applied_input_types.model_dump(by_alias=True)
+    assert types["harassment"] == ["text"] and types["violence/graphic"] == []
     assert blocked.parapet["action"] == "block" and reply.results[2].parapet["action"] == "flag"
     assert blocked.parapet["rules"][0]["rule"] == "blocked"
 
@@ -82,6 +86,31 @@ def test_openai_client_options_and_unknown_fields(client):
     assert reply.parapet["unknown_fields"] == ["parapet.wrong", "user"]
     decision = reply.results[0].parapet
     assert (decision["side"], decision["profile"], decision["id"]) == ("output", "news", "mine")
+
+
+def test_openai_types_field_by_field(server, client):
+    """The client builds its objects without a look at them; here every field meets its type."""
+    reply = server.post("/v1/moderations", {"input": ["fine", "qblockedq"]}).json()
+    checked = openai.types.ModerationCreateResponse.model_validate(reply, strict=True)
+    for result in checked.results:
+        for part in (result, result.categories, result.category_scores,
+                     result.category_applied_input_types):
+            missing = set(type(part).model_fields) - part.model_fields_set
+            assert not missing, missing
+    raw = client.moderations.with_raw_response.create(input="qblockedq")
+    assert raw.headers["x-request-id"] and raw.parse().results[0].flagged
+    with client.moderations.with_streaming_response.create(input=["a", "b"]) as stream:
+        assert len(stream.parse().results) == 2
+
+
+def test_openai_async_client(server):
+    async def ask():
+        async with openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="none") as client:
+            return await asyncio.gather(*(client.moderations.create(input=f"text {i}")
+                                          for i in range(8)))
+
+    replies = asyncio.run(ask())
+    assert len({reply.id for reply in replies}) == 8
 
 
 def test_openai_errors_are_the_clients_own(client):
@@ -192,7 +221,8 @@ def test_health_metrics_and_methods(server):
     assert server.metric("parapet_stage_seconds_count", stage="clip") > 0
     assert server.metric("parapet_model_info") >= 1
     assert server.metric("parapet_policy_info", name="serve-test") == 1
-    assert server.metric("parapet_request_seconds_bucket", endpoint="/v1/guard", le="0.001") >= 0
+    page = server.get("/metrics").body.decode()
+    assert 'parapet_request_seconds_bucket{endpoint="/v1/guard",le="0.001"} ' in page
 
 
 def test_browsers_of_other_sites_are_refused(server):

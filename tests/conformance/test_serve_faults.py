@@ -105,6 +105,22 @@ def test_damaged_images_are_never_clean(server, name):
     assert failure["reason"] in ("empty", "bad_image", "too_large"), failure
 
 
+def animation(kind, frames):
+    out = io.BytesIO()
+    pictures = [Image.new("RGB", (40, 30), (60 * i, 2, 3)) for i in range(frames)]
+    pictures[0].save(out, kind, save_all=True, append_images=pictures[1:], duration=100)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_animations_are_scanned_in_part(server, kind):
+    assert server.guard(image(animation(kind, 1))).json()["complete"]
+    decision = server.guard(image(animation(kind, 3))).json()
+    [failure] = decision["not_scanned"]
+    assert failure["reason"] == "more_frames" and decision["parts"][0]["state"] == "partly_scanned"
+    assert decision["action"] == "block" and not decision["clean"]  # [limits] fail = closed
+
+
 def test_flipped_bytes_crash_nothing(server):
     rng = random.Random(3)
     sources = [png(), jpeg()]
@@ -149,6 +165,11 @@ def test_cut_and_wrong_chunked_bodies(server):
     assert b" 200 " in raw(server, head + pieces + b"0\r\n\r\n")
 
 
+def idle_workers(server):
+    # A client has its reply a moment before the worker is counted as free again.
+    server.until(lambda: server.metric("parapet_requests_running") == 0)
+
+
 def test_slow_senders_are_cut_off_and_cost_no_worker(server):
     before = server.metric("parapet_connections_timed_out_total")
     slow = [server.connect() for _ in range(20)]
@@ -156,7 +177,7 @@ def test_slow_senders_are_cut_off_and_cost_no_worker(server):
         client.sendall(b"POST /v1/guard HTTP/1.1\r\nContent-" if i % 2 else
                        b"POST /v1/guard HTTP/1.1\r\nContent-Type: application/json\r\n"
                        b"Content-Length: 100\r\n\r\n{")
-    assert server.metric("parapet_requests_running") == 0
+    idle_workers(server)
     assert server.guard(text("good")).status == 200
     for client in slow:
         assert client.recv(10) == b""
@@ -184,7 +205,7 @@ def test_a_thousand_idle_and_half_open_clients(tmp_path, record_property):
         crowded = median_ms(server)
         print(f"median {alone:.1f} ms alone, {crowded:.1f} ms beside 1000 connections")
         record_property("delay_ms", crowded - alone)
-        assert server.metric("parapet_requests_running") == 0
+        idle_workers(server)
         assert crowded < alone + 1000  # a hang; the figure itself is in bench/
         for client in clients:
             client.close()
@@ -194,9 +215,12 @@ def test_a_thousand_idle_and_half_open_clients(tmp_path, record_property):
 def test_full_queue_is_429_with_retry_after(tmp_path):
     with Server(write_policy(tmp_path), "--workers", 1, "--queue", 1) as server:
         big = "word " * 190_000  # keeps one worker busy for a while
-        with concurrent.futures.ThreadPoolExecutor(24) as pool:
-            replies = list(pool.map(lambda i: server.guard(text(f"{i} {big}")), range(24)))
-        codes = [r.status for r in replies]
+        for _ in range(10):  # clients may be slower than the worker on a busy machine
+            with concurrent.futures.ThreadPoolExecutor(24) as pool:
+                replies = list(pool.map(lambda i: server.guard(text(f"{i} {big}")), range(24)))
+            codes = [r.status for r in replies]
+            if 429 in codes:
+                break
         assert set(codes) <= {200, 429} and codes.count(200) >= 1
         assert 429 in codes, codes
         refused = next(r for r in replies if r.status == 429)
@@ -212,7 +236,9 @@ def test_drain_answers_what_is_under_way(tmp_path):
         client.sendall(b"POST /v1/guard HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
                        b"Content-Length: %d\r\n\r\n" % len(body) + body[:10])
         idle = server.connect()
-        server.until(lambda: server.metric("parapet_connections") >= 3)
+        idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert b" 200 " in idle.recv(65536)  # the server holds it, not the kernel's backlog
+        server.until(lambda: server.metric("parapet_buffered_bytes") == 10)  # and the half body
         server.process.send_signal(signal.SIGTERM)
         server.until_logged("stopping")
         assert idle.recv(10) == b""

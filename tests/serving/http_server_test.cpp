@@ -203,14 +203,15 @@ TEST(HttpServer, SlowAndHalfOpenClientsAreClosed) {
   HttpOptions options;
   options.header_seconds = options.body_seconds = options.idle_seconds = 1;
   Server server(options);
-  RawClient silent(server.port()), slow_header(server.port()), slow_body(server.port()),
-      idle(server.port()), cut(server.port());
-  slow_header.send("GET / HTTP/1.1\r\nHo");
-  slow_body.send("POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc");
+  RawClient idle(server.port());  // first, or the others' connections cost it its second
   idle.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
   EXPECT_EQ(status_of(idle.read_reply()), 200);
+  RawClient silent(server.port()), slow_header(server.port()), slow_body(server.port()),
+      cut(server.port());
   cut.send("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab");
   cut.finish_sending();
+  slow_header.send("GET / HTTP/1.1\r\nHo");
+  slow_body.send("POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc");
   for (RawClient* client : {&silent, &slow_header, &slow_body, &idle, &cut})
     EXPECT_EQ(client->read_all(), "");
   EXPECT_EQ(server.echo.handled, 1);
