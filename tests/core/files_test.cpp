@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "parapet/core/error.h"
+#include "parapet/core/file_draft.h"
 #include "support/temp_folder.h"
 
 namespace parapet {
@@ -75,6 +76,29 @@ TEST(Files, FailingDiskNamesTheFileAndKeepsTheOld) {
   EXPECT_EQ(files_in(folder.path()), 1);
   EXPECT_THAT(data_message([&] { write_file_atomic(folder / "none/x", "y"); }),
               HasSubstr("none/x: cannot create: No such file"));
+}
+
+TEST(FileDraft, IsPutInPlaceWholeOrNotAtAll) {
+  const test::TempFolder folder;
+  write_file_atomic(folder / "x", "old");
+  {
+    FileDraft dropped(folder / "x");
+    dropped.append("new");
+  }
+  EXPECT_EQ(read_file(folder / "x"), "old");
+  EXPECT_EQ(files_in(folder.path()), 1);
+  FileDraft draft(folder / "x");
+  {
+    std::fstream stream(draft.path(), std::ios::in | std::ios::out | std::ios::binary);
+    stream << "new....";
+    stream.seekp(3);  // a writer of its own may go back
+    stream << "er";
+  }
+  EXPECT_EQ(read_file(folder / "x"), "old");
+  draft.commit();
+  EXPECT_EQ(read_file(folder / "x"), "newer..");
+  EXPECT_EQ(files_in(folder.path()), 1);
+  EXPECT_THROW(FileDraft(folder / "none/x"), DataError);
 }
 
 TEST(Files, ReadCapIsCheckedBeforeReading) {

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "parapet/core/error.h"
+#include "parapet/core/file_draft.h"
 #include "parapet/core/strings.h"
 
 namespace parapet {
@@ -37,21 +38,6 @@ int open_for_read(const fs::path& file, struct stat& info) {
   return fd;
 }
 
-[[noreturn]] void fail_write(const fs::path& file, const char* what, int code) {
-  const bool full = code == ENOSPC || code == EDQUOT;
-  throw DataError(file.string(), std::string(what) + ": " + std::strerror(code),
-                  full ? "Free some disk space; the previous file is intact." : "");
-}
-
-void write_all(int fd, std::string_view bytes, const fs::path& file) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail_write(file, "write failed", errno);
-    bytes.remove_prefix(static_cast<size_t>(n));
-  }
-}
-
 }  // namespace
 
 std::string read_file(const fs::path& file, int64_t cap) {
@@ -74,24 +60,9 @@ std::string read_file(const fs::path& file, int64_t cap) {
 }
 
 void write_file_atomic(const fs::path& file, const std::function<void(const ByteSink&)>& write) {
-  const fs::path parent = file.has_parent_path() ? file.parent_path() : fs::path(".");
-  std::string pattern = (parent / ("." + file.filename().string() + ".XXXXXX")).string();
-  Descriptor out{::mkstemp(pattern.data())};
-  if (out.fd < 0)
-    throw DataError(file.string(), std::string("cannot create: ") + std::strerror(errno),
-                    "Check that the folder exists and is writable.");
-  try {
-    write([&](std::string_view bytes) { write_all(out.fd, bytes, file); });
-    ::fchmod(out.fd, 0644);
-    if (::fsync(out.fd) != 0) fail_write(file, "fsync failed", errno);
-    if (::rename(pattern.c_str(), file.c_str()) != 0) fail_write(file, "rename failed", errno);
-  } catch (...) {
-    ::unlink(pattern.c_str());
-    throw;
-  }
-  // The rename itself must survive a crash too.
-  Descriptor folder{::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-  if (folder.fd >= 0) ::fsync(folder.fd);
+  FileDraft draft(file);
+  write([&](std::string_view bytes) { draft.append(bytes); });
+  draft.commit();
 }
 
 void write_file_atomic(const fs::path& file, std::string_view bytes) {

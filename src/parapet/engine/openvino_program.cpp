@@ -2,10 +2,8 @@
 
 #include <ATen/ATen.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <chrono>
 #include <fstream>
@@ -16,6 +14,7 @@
 #include <thread>
 
 #include "parapet/core/error.h"
+#include "parapet/core/file_draft.h"
 #include "parapet/core/files.h"
 #include "parapet/core/memory.h"
 
@@ -97,27 +96,25 @@ void drop_oldest(const fs::path& folder) {
   for (size_t i = kKeptGraphs; i < kept.size(); ++i) fs::remove(kept[i].second, ignored);
 }
 
-// Written to its place and not gathered in memory first: graphs are as large as their model.
+// Written to its place and not gathered in memory first: graphs are as large as their model, and
+// OpenVINO seeks in what it writes.
 bool write_cached(const fs::path& file, ov::CompiledModel& compiled, const Context& context) {
-  static std::atomic<int> count{0};
-  const fs::path draft =
-      file.string() + "." + std::to_string(::getpid()) + "-" + std::to_string(count++);
   try {
     fs::create_directories(file.parent_path());
-    std::ofstream out(draft, std::ios::binary);
+    FileDraft draft(file);
+    std::ofstream out;
     out.exceptions(std::ios::failbit | std::ios::badbit);
+    out.open(draft.path(), std::ios::binary);
     compiled.export_model(out);
     out.close();
-    const std::string hash = sha256_file(draft);
-    out.open(draft, std::ios::binary | std::ios::app);
+    const std::string hash = sha256_file(draft.path());
+    out.open(draft.path(), std::ios::binary | std::ios::app);
     out << hash << kMark;
     out.close();
-    fs::rename(draft, file);
+    draft.commit();
     drop_oldest(file.parent_path());
     return true;
   } catch (const std::exception& error) {
-    std::error_code ignored;
-    fs::remove(draft, ignored);
     context.warn(std::string("compiled graph is not kept: ") + error.what());
     return false;
   }
@@ -135,6 +132,16 @@ ov::element::Type element_of(at::ScalarType type) {
       throw Error(ErrorKind::kInternal, "OpenVinoProgram: tensor type " +
                                             std::string(c10::toString(type)) + " is not passed on");
   }
+}
+
+// Inputs and outputs as float32, whatever the file says: float16, bytes, ...
+std::shared_ptr<ov::Model> with_float_ports(const std::shared_ptr<ov::Model>& model) {
+  ov::preprocess::PrePostProcessor ports(model);
+  for (size_t i = 0; i < model->inputs().size(); ++i)
+    ports.input(i).tensor().set_element_type(ov::element::f32);
+  for (size_t i = 0; i < model->outputs().size(); ++i)
+    ports.output(i).tensor().set_element_type(ov::element::f32);
+  return ports.build();
 }
 
 std::vector<OpenVinoPort> ports(const std::vector<ov::Output<const ov::Node>>& outputs) {
@@ -230,8 +237,8 @@ std::unique_ptr<OpenVinoProgram> OpenVinoProgram::load_onnx(const fs::path& file
   if (!fs::is_regular_file(file)) throw DataError(file.string(), "is not there", "Check the path.");
   auto impl = std::make_unique<Impl>();
   try {
-    impl->compiled =
-        core().compile_model(core().read_model(file.string()), "CPU", properties(settings));
+    impl->compiled = core().compile_model(with_float_ports(core().read_model(file.string())), "CPU",
+                                          properties(settings));
   } catch (const ov::Exception& error) {
     throw DataError(file.string(), std::string("OpenVINO cannot read it: ") + error.what());
   }

@@ -39,7 +39,7 @@ class OpenVinoProgram {
   static std::unique_ptr<OpenVinoProgram> compile(const Build& build, const std::string& key,
                                                   const OpenVinoSettings& settings,
                                                   const Context& context);
-  // An ONNX file. DataError when OpenVINO cannot read it.
+  // An ONNX file; its inputs and outputs become float32. DataError when OpenVINO cannot read it.
   static std::unique_ptr<OpenVinoProgram> load_onnx(const std::filesystem::path& file,
                                                     const OpenVinoSettings& settings);
   ~OpenVinoProgram();
