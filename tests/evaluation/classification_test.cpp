@@ -160,17 +160,20 @@ TEST(Calibration, ConformalBandBoundsMissesAndAlarms) {
   EXPECT_GT(few.high, 1.0);  // nothing is blocked without a look
 }
 
-TEST(Calibration, OverlapOfSplitsIsAnError) {
-  const std::vector<std::string> calibration = {"a", "b", "c"}, test = {"d", "c", "a"};
-  try {
-    require_disjoint(calibration, test, "labels.jsonl");
-    FAIL();
-  } catch (const SplitOverlap& error) {
-    EXPECT_EQ(error.exit_code(), 3);
-    EXPECT_NE(std::string(error.what()).find("2 test samples"), std::string::npos);
-    EXPECT_NE(std::string(error.what()).find("'c'"), std::string::npos);
-  }
-  EXPECT_NO_THROW(require_disjoint(calibration, std::vector<std::string>{"e"}, "x"));
+// Where every resample is the same, an interval of width zero would claim certainty.
+TEST(Classification, PerfectResultsStillHaveAnInterval) {
+  ScoredItems items;
+  for (int i = 0; i < 60; ++i) items.add(i < 10 ? 0.9 + 0.001 * i : 0.1 + 0.001 * i, i < 10);
+  const DetectionMetrics m = detection_metrics(items, 0.5, {.resamples = 100});
+  EXPECT_EQ(m.auroc.value, 1);
+  EXPECT_NEAR(m.auroc.low, wilson_share(10, 10).low, 1e-12);  // 10 harmful items
+  EXPECT_EQ(auroc_estimate(items, {.resamples = 100}).low, m.auroc.low);
+  EXPECT_NEAR(m.recall.low, wilson_share(10, 10).low, 1e-12);
+  EXPECT_NEAR(m.fpr.high, wilson_share(0, 50).high, 1e-12);
+  EXPECT_NEAR(m.accuracy.low, wilson_share(60, 60).low, 1e-12);
+  EXPECT_EQ(m.accuracy.high, 1);
+  EXPECT_EQ(m.accuracy.n, 60);
+  EXPECT_TRUE(std::isnan(auroc_estimate({{0.1, 0.2}, {1, 1}}, {}).value));
 }
 
 TEST(Fairness, FindsTheGroupThatIsTreatedWorse) {

@@ -1,6 +1,7 @@
 // Categories from sentences and from a few examples.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 
 #include "parapet/core/error.h"
@@ -53,27 +54,82 @@ TEST(FewShot, LearnsFromTenExamplesAndItsScoresMeanSomething) {
   }
 }
 
-TEST(FewShot, RidgeSolvesItsNormalEquations) {
-  // With balanced classes: (Z^T Z + strength I) w is proportional to Z^T y.
-  const Examples train(12, 3);
-  const FewShotHead head = fit_few_shot(train.rows, train.labels, kDim, {{}, 0.7});
-  std::vector<double> mean(kDim), left(kDim), right(kDim);
-  for (size_t i = 0; i < 12; ++i)
-    for (int64_t c = 0; c < kDim; ++c) mean[c] += train.row(i)[c] / 12;
-  for (size_t i = 0; i < 12; ++i) {
-    double dot = 0;
-    for (int64_t c = 0; c < kDim; ++c) dot += (train.row(i)[c] - mean[c]) * head.weight[c];
-    for (int64_t c = 0; c < kDim; ++c) {
-      left[c] += dot * (train.row(i)[c] - mean[c]);
-      right[c] += (train.labels[i] ? 1 : -1) * (train.row(i)[c] - mean[c]);
-    }
-  }
+double cosine(const std::vector<double>& a, const std::vector<double>& b) {
   double ab = 0, aa = 0, bb = 0;
-  for (int64_t c = 0; c < kDim; ++c) {
-    const double a = left[c] + 0.7 * head.weight[c];
-    ab += a * right[c], aa += a * a, bb += right[c] * right[c];
+  for (size_t c = 0; c < a.size(); ++c) ab += a[c] * b[c], aa += a[c] * a[c], bb += b[c] * b[c];
+  return ab / std::sqrt(aa * bb);
+}
+
+// Means of benign and harmful rows.
+std::array<std::vector<double>, 2> class_means(const Examples& train) {
+  std::array<std::vector<double>, 2> means = {std::vector<double>(kDim), std::vector<double>(kDim)};
+  double sizes[2] = {0, 0};
+  for (const uint8_t label : train.labels) sizes[label] += 1;
+  for (size_t i = 0; i < train.labels.size(); ++i)
+    for (int64_t c = 0; c < kDim; ++c)
+      means[train.labels[i]][c] += train.row(i)[c] / sizes[train.labels[i]];
+  return means;
+}
+
+// Of `n` examples only the first `harmful` harmful ones are left.
+Examples unbalanced(int64_t n, uint64_t seed, int64_t harmful) {
+  const Examples all(n, seed);
+  Examples kept(0, seed);
+  for (size_t i = 0; i < all.labels.size(); ++i) {
+    if (all.labels[i] && harmful-- <= 0) continue;
+    kept.labels.push_back(all.labels[i]);
+    kept.rows.insert(kept.rows.end(), all.row(i).begin(), all.row(i).end());
   }
-  EXPECT_NEAR(ab / std::sqrt(aa * bb), 1, 1e-5);
+  return kept;
+}
+
+// (Z^T D Z + strength I) w is proportional to Z^T D y: rows less the midpoint of the class means, D
+// makes the classes count alike.
+TEST(FewShot, RidgeSolvesItsNormalEquations) {
+  for (const Examples& train : {Examples(12, 3), unbalanced(40, 3, 4)}) {
+    const FewShotHead head = fit_few_shot(train.rows, train.labels, kDim, {{}, 0.7});
+    const auto means = class_means(train);
+    const auto n = static_cast<double>(train.labels.size());
+    double harmful = 0;
+    for (const uint8_t label : train.labels) harmful += label;
+    std::vector<double> left(kDim), right(kDim);
+    for (size_t i = 0; i < train.labels.size(); ++i) {
+      const double balance = n / 2 / (train.labels[i] ? harmful : n - harmful);
+      const auto z = [&](int64_t c) { return train.row(i)[c] - (means[0][c] + means[1][c]) / 2; };
+      double dot = 0;
+      for (int64_t c = 0; c < kDim; ++c) dot += z(c) * head.weight[c];
+      for (int64_t c = 0; c < kDim; ++c) {
+        left[c] += balance * dot * z(c);
+        right[c] += balance * (train.labels[i] ? 1 : -1) * z(c);
+      }
+    }
+    for (int64_t c = 0; c < kDim; ++c) left[c] += 0.7 * head.weight[c];
+    EXPECT_NEAR(cosine(left, right), 1, 1e-5);
+  }
+}
+
+// ((1 - s) S + s v I) w is proportional to the difference of the means, as scikit-learn's
+// LinearDiscriminantAnalysis with shrinkage s.
+TEST(FewShot, DiscriminantSolvesItsEquations) {
+  for (const double s : {0.1, 0.6}) {
+    const Examples train(20, 4);
+    const FewShotHead head =
+        fit_few_shot(train.rows, train.labels, kDim, {FewShotOptions::Kind::kLda, s});
+    const auto means = class_means(train);
+    std::vector<double> left(kDim), difference(kDim);
+    double trace = 0;
+    for (size_t i = 0; i < 20; ++i) {
+      const auto z = [&](int64_t c) { return train.row(i)[c] - means[train.labels[i]][c]; };
+      double dot = 0;
+      for (int64_t c = 0; c < kDim; ++c) dot += z(c) * head.weight[c], trace += z(c) * z(c);
+      for (int64_t c = 0; c < kDim; ++c) left[c] += (1 - s) * dot * z(c);
+    }
+    for (int64_t c = 0; c < kDim; ++c) {
+      left[c] += s * trace / kDim * head.weight[c];
+      difference[c] = means[1][c] - means[0][c];
+    }
+    EXPECT_NEAR(cosine(left, difference), 1, 1e-5) << s;
+  }
 }
 
 TEST(FewShot, WithoutSignalScoresStayNearOneHalf) {

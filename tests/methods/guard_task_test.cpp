@@ -116,6 +116,31 @@ const Trained& plain() {
   return trained;
 }
 
+// Labels that do not say which pairs match must not teach that every pair contradicts itself.
+TEST(GuardContradiction, NeedsPairsThatMatch) {
+  const OneThread one_thread;
+  const FilterOptions options = base_options();
+  for (const bool known : {true, false}) {
+    Made data(200, false, 1, options);
+    if (!known) data.set.targets.contradiction.fill_(-1);
+    const ClipAssets assets;
+    const FilterInputs inputs(data.set, assets, 77, options.augment, 0);
+    HeadNet net = HeadNet::random(kDim, options.hidden, 1, 0);
+    FilterTaskInputs in;
+    in.train = &inputs;
+    in.train_embeds = &data.embeds;
+    FilterTask task(net, options, in);
+    task.parameters();
+    double contradiction = -1;
+    for (const auto& term : task.loss({}).terms)
+      if (std::string(term.name) == "contradiction") contradiction = term.value;
+    if (known)
+      EXPECT_GT(contradiction, 0.1);
+    else
+      EXPECT_EQ(contradiction, 0);
+  }
+}
+
 TEST(GuardBias, PlainTrainingLearnsTheGroup) { EXPECT_GT(plain().gap(), 0.3); }
 
 TEST(GuardBias, BalancingNarrowsTheGap) {

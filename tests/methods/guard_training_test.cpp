@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "parapet/core/error.h"
@@ -70,6 +71,59 @@ TEST(GuardLoss, ReversedGradient) {
   EXPECT_TRUE(at::allclose(x.grad(), at::full({2}, -1.5)));
 }
 
+// The criterion as training uses it: which loss, which weights.
+TEST(GuardLoss, FollowsItsOptions) {
+  const FilterSet set = make_filter_set(toy_samples(40), {"fire"}, {}, false);
+  at::manual_seed(4);
+  HeadLogits logits;
+  for (auto& harm : logits.harm) harm = at::randn({40, 2});
+  logits.explicit_pair = at::randn({40, 2});
+  logits.implicit_pair = at::randn({40, 2});
+  const auto loss = [&](const char* kind, bool class_balance) {
+    FilterLossOptions options;
+    options.loss = kind;
+    options.class_balance = class_balance;
+    return FilterLoss(set, at::kCPU, options).classification(logits, set.targets).item<double>();
+  };
+  // 4 of 40 are harmful; no pair is implicit, which counts as the most unbalanced.
+  const auto expected = [&](double gamma, double harmful, double implicit) {
+    const auto part = [&](const at::Tensor& x, const at::Tensor& y, double weight) {
+      return masked_bce(x, y, at::full({2}, weight), {}, gamma).item<double>();
+    };
+    double sum = part(logits.implicit_pair, set.targets.implicit_pair, implicit);
+    sum += part(logits.explicit_pair, set.targets.explicit_pair, harmful);
+    for (const size_t side : {0, 1})
+      sum += part(logits.harm[side], set.targets.harm[side], harmful);
+    return sum;
+  };
+  EXPECT_NEAR(loss("bce", false), expected(0, 1, 1), 1e-5);
+  EXPECT_NEAR(loss("bce", true), expected(0, 9, 20), 1e-5);
+  EXPECT_NEAR(loss("focal", true), expected(2, 9, 20), 1e-5);
+}
+
+TEST(GuardLoss, WhatIsDrawnInBalanceIsNotWeighedAgain) {
+  FilterOptions plain;
+  plain.bias.balance = "none";
+  at::manual_seed(5);
+  HeadLogits logits;
+  for (auto& harm : logits.harm) harm = at::randn({40, 2});
+  logits.explicit_pair = logits.implicit_pair = at::randn({40, 2});
+  const auto ratio = [&](const char* balance) {
+    FilterOptions options;
+    options.bias.balance = balance;
+    const FilterSet set = make_filter_set(toy_samples(40), {"fire"}, options, true);
+    FilterLossOptions weighed, even;
+    even.class_balance = false;
+    const auto loss = [&](const FilterLossOptions& of) {
+      return FilterLoss(set, at::kCPU, of).classification(logits, set.targets).item<double>();
+    };
+    return loss(weighed) / loss(even);
+  };
+  EXPECT_GT(ratio("none"), 1.5);
+  EXPECT_NEAR(ratio("resample"), 1, 1e-5);
+  EXPECT_NEAR(ratio("reweight"), 1, 1e-5);
+}
+
 TEST(GuardData, VerdictsOnThePairByGrade) {
   std::vector<LabelSample> samples = toy_samples(4);  // the first is explicit
   samples[1].labels["fire"] = "implicit";
@@ -98,6 +152,23 @@ TEST(GuardData, ResamplingDrawsCellsAlike) {
   for (const auto& [cell, count] : drawn) EXPECT_NEAR(count, 1000, 120) << cell;
   EXPECT_EQ(filter_batch(set, 1, 7, 40), filter_batch(set, 1, 7, 40));
   EXPECT_EQ(balance_table(set, options.bias).size(), 4u);
+}
+
+// Two sets of one size at one place: the second is not drawn by the first one's weights.
+TEST(GuardData, DrawsFollowTheSetAsItIs) {
+  FilterOptions options;
+  FilterSet set = make_filter_set(toy_samples(100), {"fire"}, options, true);
+  const auto harmful = [&] {
+    int count = 0;
+    for (const int64_t row : filter_batch(set, 1, 0, 400))
+      count += set.samples[row].labels.at("fire") == "explicit";
+    return count;
+  };
+  EXPECT_NEAR(harmful(), 200, 40);
+  auto samples = toy_samples(100);
+  std::reverse(samples.begin(), samples.end());
+  set = make_filter_set(samples, {"fire"}, options, true);
+  EXPECT_NEAR(harmful(), 200, 40);
 }
 
 TEST(GuardData, ReweightingKeepsEverySampleOncePerEpoch) {
@@ -283,6 +354,28 @@ TEST(FilterOptions, ReportsEveryMistakeAtOnce) {
     for (const char* flag : {"--batch-size", "--adversary", "--group"})
       EXPECT_NE(text.find(flag), std::string::npos) << flag;
   }
+}
+
+TEST(FilterOptions, LinearHeadsHaveNothingToReverseAGradientInto) {
+  FilterOptions options;
+  options.bias.gradient_reversal = 1;
+  options.bias.group = "language";
+  const auto accepted = [&] {
+    Problems problems;
+    options.validate(problems);
+    try {
+      problems.throw_if_any("train guard");
+      return true;
+    } catch (const UsageError& error) {
+      EXPECT_NE(std::string(error.what()).find("--hidden"), std::string::npos);
+      return false;
+    }
+  };
+  EXPECT_TRUE(accepted());
+  options.hidden = 0;
+  EXPECT_FALSE(accepted());
+  options.mode = "finetune";  // the towers can hide the group
+  EXPECT_TRUE(accepted());
 }
 
 }  // namespace

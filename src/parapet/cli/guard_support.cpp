@@ -77,7 +77,6 @@ void CalibrationOptions::validate(Problems& problems) const {
 }
 
 void calibrate(TrainedGuard& guard, const CalibrationOptions& options, const Context& context) {
-  require_disjoint(guard.train_keys, guard.calibration_keys, "calibration samples");
   std::vector<std::string> skipped;
   for (const CalibrationScores& scores : guard.calibration) {
     if (!has_both_classes(scores.labels)) {
@@ -137,10 +136,14 @@ void save_sample_keys(const fs::path& heads, const TrainedGuard& guard) {
   write_file_atomic(heads / kKeyFile, text);
 }
 
-std::vector<std::string> load_sample_keys(const fs::path& heads) {
+std::vector<std::string> load_sample_keys(const fs::path& heads, const Context& context) {
   std::vector<std::string> keys;
   const fs::path file = (fs::is_directory(heads) ? heads : heads.parent_path()) / kKeyFile;
-  if (!fs::exists(file)) return keys;
+  if (!fs::exists(file)) {
+    context.warn(file.string() +
+                 " is missing: whether the heads have seen these samples cannot be checked");
+    return keys;
+  }
   const std::string text = read_file(file);
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());

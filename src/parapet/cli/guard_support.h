@@ -37,7 +37,8 @@ std::filesystem::path model_cache(const std::string& option);
 
 // Content keys of the samples that heads were trained and calibrated on.
 void save_sample_keys(const std::filesystem::path& heads, const TrainedGuard& guard);
-// Empty when the folder has none.
-std::vector<std::string> load_sample_keys(const std::filesystem::path& heads);
+// Empty, with a warning, when the folder has none.
+std::vector<std::string> load_sample_keys(const std::filesystem::path& heads,
+                                          const Context& context);
 
 }  // namespace parapet::cli

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -15,9 +14,9 @@
 #include "parapet/core/random.h"
 #include "parapet/core/strings.h"
 #include "parapet/data/dataset.h"
+#include "parapet/data/sample_keys.h"
 #include "parapet/engine/cached_encoder.h"
 #include "parapet/engine/calibrate.h"
-#include "parapet/evaluation/calibration.h"
 #include "parapet/evaluation/report.h"
 #include "parapet/models/model_folder.h"
 
@@ -145,7 +144,7 @@ QuantizationGate Quantize::guard_gate(const Session& session) const {
   options.context = session.context;
   auto samples = load_labels(labels_, labels_split_, options);
   require_samples(samples.size(), labels_, "labels.jsonl", labels_split_);
-  require_disjoint(load_sample_keys(folder), sample_keys(samples), labels_);
+  require_disjoint(load_sample_keys(folder, session.context), sample_keys(samples), labels_);
   return [heads, samples = std::move(samples), drop = max_auroc_drop_, context = session.context](
              Encoder& reference, Encoder& quantized) {
     return auroc_gates(*heads, samples, drop, reference, quantized, context);

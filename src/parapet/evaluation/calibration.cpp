@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <unordered_set>
+
+#include "parapet/core/error.h"
 
 namespace parapet {
 namespace {
@@ -184,23 +185,6 @@ ConformalBand conformal_band(const ScoredItems& probabilities, double alpha) {
   // Where they cross, one threshold keeps both bounds.
   band.high = std::max(band.high, band.low);
   return band;
-}
-
-void require_disjoint(std::span<const std::string> calibration, std::span<const std::string> test,
-                      std::string_view source) {
-  const std::unordered_set<std::string_view> known(calibration.begin(), calibration.end());
-  int64_t shared = 0;
-  std::string first;
-  for (const std::string& value : test) {
-    if (!known.contains(value)) continue;
-    if (shared++ == 0) first = value;
-  }
-  if (shared > 0)
-    throw SplitOverlap(source,
-                       std::to_string(shared) +
-                           " test samples were already used to train or calibrate, the first is '" +
-                           first + "'",
-                       "Measure on a split that the heads have not seen.");
 }
 
 }  // namespace parapet

@@ -1,14 +1,10 @@
 // Are scores probabilities, and where to act on them: calibration error, fits of temperature,
 // Platt and isotonic maps, conformal thresholds. Fits see a calibration split; what they are tested
-// on must be disjoint from it (require_disjoint).
+// on must be disjoint from it (data/sample_keys.h).
 #pragma once
 #include <cstdint>
-#include <span>
-#include <string>
-#include <string_view>
 #include <vector>
 
-#include "parapet/core/error.h"
 #include "parapet/evaluation/classification.h"
 
 namespace parapet {
@@ -51,15 +47,5 @@ struct ConformalBand {
   double low = 0, high = 0;
 };
 ConformalBand conformal_band(const ScoredItems& probabilities, double alpha);
-
-// Calibration and test share samples.
-class SplitOverlap : public DataError {
- public:
-  using DataError::DataError;
-};
-// SplitOverlap names how many and the first, when a value is in both lists. Values are ids or
-// content hashes.
-void require_disjoint(std::span<const std::string> calibration, std::span<const std::string> test,
-                      std::string_view source);
 
 }  // namespace parapet

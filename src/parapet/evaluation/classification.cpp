@@ -1,6 +1,7 @@
 #include "parapet/evaluation/classification.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -195,6 +196,26 @@ std::vector<Estimate> bootstrap_statistics(
   return out;
 }
 
+namespace {
+
+struct ClassCounts {
+  int64_t harmful = 0, benign = 0;
+  explicit ClassCounts(const ScoredItems& items) {
+    for (const uint8_t label : items.labels) ++(label ? harmful : benign);
+  }
+  int64_t rarer() const { return std::min(harmful, benign); }
+};
+
+// Resamples of a perfect or empty result cannot differ: the Wilson interval of `trials` instead of
+// a width of zero.
+Estimate settled(Estimate e, int64_t trials, double level) {
+  if (e.low != e.high || (e.value != 0 && e.value != 1)) return e;
+  const Estimate share = wilson_share(e.value == 0 ? 0 : trials, trials, level);
+  return {e.value, share.low, share.high, e.n};
+}
+
+}  // namespace
+
 DetectionMetrics detection_metrics(const ScoredItems& items, double threshold,
                                    const BootstrapOptions& options) {
   const RankedItems ranked(items);
@@ -210,15 +231,28 @@ DetectionMetrics detection_metrics(const ScoredItems& items, double threshold,
                                c.fpr()};
   };
   const auto e = bootstrap_statistics(items.size(), all, options);
-  return {e[0], e[1], e[2], e[3], e[4], e[5], e[6], e[7]};
+  const ClassCounts classes(items);
+  const Confusion called = confusion_at(items, threshold);
+  const auto calls = static_cast<int64_t>(called.true_positive + called.false_positive);
+  // Of accuracy, precision, recall, F1 and FPR: what they are shares of. AUROC: the rarer class.
+  const std::array<int64_t, 8> trials = {classes.rarer(), classes.harmful, classes.benign,
+                                         items.size(),    calls,           classes.harmful,
+                                         classes.harmful, classes.benign};
+  const auto at = [&](size_t i) {
+    return trials[i] > 0 ? settled(e[i], trials[i], options.level) : e[i];
+  };
+  return {at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)};
 }
 
 Estimate auroc_estimate(const ScoredItems& items, const BootstrapOptions& options) {
   const RankedItems ranked(items);
-  return bootstrap_statistics(
-             items.size(),
-             [&](ItemCounts counts) { return std::vector<double>{ranked.auroc(counts)}; }, options)
-      .front();
+  const Estimate e =
+      bootstrap_statistics(
+          items.size(),
+          [&](ItemCounts counts) { return std::vector<double>{ranked.auroc(counts)}; }, options)
+          .front();
+  const int64_t rarer = ClassCounts(items).rarer();
+  return rarer > 0 ? settled(e, rarer, options.level) : e;
 }
 
 }  // namespace parapet

@@ -79,7 +79,9 @@ std::vector<Estimate> bootstrap_statistics(
     const BootstrapOptions& options);
 
 // auroc, recall@fpr1, fpr@recall95 and, at `threshold`, accuracy, precision, recall, f1, fpr: each
-// with its interval. Empty classes give n = 0.
+// with its interval. Empty classes give n = 0. Exactly 0 or 1, where resamples cannot differ: the
+// Wilson interval of what the metric is a share of, for AUROC of as many trials as the rarer class
+// has items.
 struct DetectionMetrics {
   Estimate auroc, recall_at_fpr1, fpr_at_recall95;
   Estimate accuracy, precision, recall, f1, fpr;

@@ -147,10 +147,13 @@ FilterSet make_filter_set(std::vector<LabelSample> samples, std::vector<std::str
   set_groups(set, options.bias.group);
   if (!balance || options.bias.balance == "none") return set;
   std::vector<double> weights = cell_weights(set.samples, options.bias.balance_by);
-  if (options.bias.balance == "resample")
+  if (options.bias.balance == "resample") {
     set.draw_weights = std::move(weights);
-  else
+    std::partial_sum(set.draw_weights.begin(), set.draw_weights.end(),
+                     std::back_inserter(set.draw_sums));
+  } else {
     set.targets.weight = at::tensor(weights, at::kFloat);
+  }
   return set;
 }
 
@@ -158,18 +161,12 @@ std::vector<int64_t> filter_batch(const FilterSet& set, uint64_t seed, int64_t i
                                   int64_t size) {
   std::vector<int64_t> rows;
   const int64_t n = set.size();
-  if (!set.draw_weights.empty()) {
-    static thread_local std::pair<const FilterSet*, std::vector<double>> sums;
-    if (sums.first != &set || sums.second.size() != set.draw_weights.size()) {
-      sums.first = &set;
-      sums.second.resize(set.draw_weights.size());
-      std::partial_sum(set.draw_weights.begin(), set.draw_weights.end(), sums.second.begin());
-    }
+  if (!set.draw_sums.empty()) {
+    const std::vector<double>& sums = set.draw_sums;
     Random random = Random::named(seed, "guard.batch." + std::to_string(index));
     for (int64_t i = 0; i < size; ++i) {
-      const double at = random.uniform() * sums.second.back();
-      const auto it = std::upper_bound(sums.second.begin(), sums.second.end(), at);
-      rows.push_back(std::min<int64_t>(n - 1, it - sums.second.begin()));
+      const auto it = std::upper_bound(sums.begin(), sums.end(), random.uniform() * sums.back());
+      rows.push_back(std::min<int64_t>(n - 1, it - sums.begin()));
     }
     return rows;
   }

@@ -36,6 +36,7 @@ struct FilterSet {
   FilterTargets targets;
   std::vector<std::string> group_names;
   std::vector<double> draw_weights;  // of resampling; empty = every sample once per epoch
+  std::vector<double> draw_sums;     // their running sums
   int64_t size() const { return static_cast<int64_t>(samples.size()); }
 };
 

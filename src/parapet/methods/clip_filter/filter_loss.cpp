@@ -7,11 +7,12 @@ namespace {
 
 constexpr double kLeastWeight = 1, kMostWeight = 20;
 
-// Per column: how many times more benign than harmful entries there are.
-at::Tensor imbalance(const at::Tensor& targets) {
-  const at::Tensor harmful = targets.eq(1).sum(0).to(at::kFloat);
-  const at::Tensor benign = targets.eq(0).sum(0).to(at::kFloat);
-  return (benign / harmful.clamp_min(1)).clamp(kLeastWeight, kMostWeight);
+// Per column: how many times more benign than harmful entries there are, rows counted by `weight`
+// [n, 1].
+at::Tensor imbalance(const at::Tensor& targets, const at::Tensor& weight) {
+  const at::Tensor harmful = (targets.eq(1) * weight).sum(0);
+  const at::Tensor benign = (targets.eq(0) * weight).sum(0);
+  return (benign / harmful.clamp_min(1e-6)).clamp(kLeastWeight, kMostWeight);
 }
 
 // Variance over groups of the mean of `scores`, among the rows of `mask`.
@@ -47,13 +48,18 @@ at::Tensor masked_bce(const at::Tensor& logits, const at::Tensor& targets,
   return (loss * weight).sum() / asked.sum().clamp_min(1);
 }
 
-FilterLoss::FilterLoss(const FilterTargets& train, const FilterLossOptions& options)
+FilterLoss::FilterLoss(const FilterSet& train, at::Device device, const FilterLossOptions& options)
     : options_(options) {
   if (!options.class_balance) return;
-  const at::Tensor* asked[] = {&train.harm[0], &train.harm[1], &train.explicit_pair,
-                               &train.implicit_pair};
-  for (size_t part = 0; part < 4; ++part) harmful_weight_[part] = imbalance(*asked[part]);
-  contradiction_weight_ = imbalance(train.contradiction.unsqueeze(1));
+  const FilterTargets& targets = train.targets;
+  const at::Tensor weight =
+      (train.draw_weights.empty() ? targets.weight : at::tensor(train.draw_weights, at::kFloat))
+          .unsqueeze(1);
+  const at::Tensor* asked[] = {&targets.harm[0], &targets.harm[1], &targets.explicit_pair,
+                               &targets.implicit_pair};
+  for (size_t part = 0; part < 4; ++part)
+    harmful_weight_[part] = imbalance(*asked[part], weight).to(device);
+  contradiction_weight_ = imbalance(targets.contradiction.unsqueeze(1), weight).to(device);
 }
 
 at::Tensor FilterLoss::classification(const HeadLogits& logits,

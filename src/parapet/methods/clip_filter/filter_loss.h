@@ -9,8 +9,9 @@ namespace parapet {
 
 class FilterLoss {
  public:
-  // Class weights come from the training targets: benign / harmful counts per output, in [1, 20].
-  FilterLoss(const FilterTargets& train, const FilterLossOptions& options);
+  // Class weights come from the training set as it is drawn and weighed: benign / harmful per
+  // output, in [1, 20]. What resampling or reweighting has balanced is not balanced again.
+  FilterLoss(const FilterSet& train, at::Device device, const FilterLossOptions& options);
   // Mean over what is asked (targets >= 0), summed over image, text, explicit and implicit pair.
   at::Tensor classification(const HeadLogits& logits, const FilterTargets& targets) const;
   at::Tensor contradiction(const at::Tensor& logits, const FilterTargets& targets) const;

@@ -117,6 +117,9 @@ void FilterOptions::validate(Problems& problems) const {
   problems.require(dropout >= 0 && dropout < 1, "--dropout", "must be in [0, 1)");
   problems.require(!adversary.on_pixels() || mode == "finetune", "--adversary",
                    "pixels need --mode finetune; heads mode sees embeddings only");
+  problems.require(bias.gradient_reversal == 0 || hidden > 0 || mode == "finetune",
+                   "--gradient-reversal",
+                   "needs --hidden > 0: linear heads have no hidden units to reverse it into");
   loss.validate(problems);
   bias.validate(problems);
   adversary.validate(problems);

@@ -27,8 +27,9 @@ FilterTask::FilterTask(HeadNet& net, const FilterOptions& options, const FilterT
     : net_(net),
       options_(options),
       in_(inputs),
-      criterion_(inputs.train->set().targets.on(net.cosine_gain.device()), options.loss),
-      device_(net.cosine_gain.device()) {
+      criterion_(inputs.train->set(), net.cosine_gain.device(), options.loss),
+      device_(net.cosine_gain.device()),
+      knows_matches_(inputs.train->set().targets.contradiction.eq(0).any().item<bool>()) {
   if (finetunes()) trunk_ = unfreeze_plan(*in_.model, options.unfreeze);
   if (in_.model != nullptr) logit_scale_ = std::exp(in_.model->logit_scale().value.item<double>());
   if (options.bias.gradient_reversal <= 0) return;
@@ -117,7 +118,8 @@ at::Tensor FilterTask::encode_pixels(const at::Tensor& pixels) {
 
 at::Tensor FilterTask::contradiction_loss(const Batch& batch, const HeadLogits& logits) {
   at::Tensor total = criterion_.contradiction(logits.contradiction, batch.targets);
-  if (options_.loss.mismatched_pairs <= 0) return total;
+  // With nothing but contradictions to learn from, every pair would become one.
+  if (options_.loss.mismatched_pairs <= 0 || !knows_matches_) return total;
   const at::Tensor rolled = batch.text.roll(1, 0);
   const at::Tensor both = batch.image.abs().sum(1).gt(0).to(at::kFloat) * rolled.abs().sum(1).gt(0);
   // Two samples with the same caption would be no contradiction.

@@ -63,6 +63,7 @@ class FilterTask final : public TrainingTask {
   FilterLoss criterion_;
   std::vector<TrunkParameter> trunk_;
   at::Device device_;
+  bool knows_matches_;  // some training pairs are known to match
   double logit_scale_ = 1;
   at::Tensor opponent_weight_, opponent_bias_;  // guesses the group from all hidden units
   int64_t position_ = 0;

@@ -105,8 +105,13 @@ HeadLogits HeadNet::forward(const at::Tensor& image, const at::Tensor& text, dou
   out.explicit_pair = joint.slice(1, 0, categories + 1) + either_side;
   out.implicit_pair = apply(implicit, 3, features);
   out.harm[2] = at::logaddexp(out.explicit_pair, out.implicit_pair);
-  out.contradiction = joint.select(1, categories + 1) + cosine_gain * (image * text).sum(1);
+  out.contradiction = with_cosine(joint.select(1, categories + 1), image, text);
   return out;
+}
+
+at::Tensor HeadNet::with_cosine(const at::Tensor& output, const at::Tensor& image,
+                                const at::Tensor& text) const {
+  return output + cosine_gain * (image * text).sum(1);
 }
 
 at::Tensor HeadNet::contradiction(const at::Tensor& image, const at::Tensor& text) const {
@@ -114,7 +119,7 @@ at::Tensor HeadNet::contradiction(const at::Tensor& image, const at::Tensor& tex
   const at::Tensor hidden = joint.hidden(head_features(HeadInput::kJoint, image, text));
   const at::Tensor logit = at::linear(hidden, joint.fc2_weight.narrow(0, categories + 1, 1),
                                       joint.fc2_bias.narrow(0, categories + 1, 1));
-  return logit.squeeze(1) + cosine_gain * (image * text).sum(1);
+  return with_cosine(logit.squeeze(1), image, text);
 }
 
 void HeadNet::visit(const nn::ParameterVisitor& visitor) {

@@ -60,6 +60,11 @@ struct HeadNet {
   // "contradiction.cosine_gain".
   void visit(const nn::ParameterVisitor& visitor);
   HeadNet on(at::Device device) const;
+
+ private:
+  // From the joint head's last output [n] to the contradiction logit.
+  at::Tensor with_cosine(const at::Tensor& output, const at::Tensor& image,
+                         const at::Tensor& text) const;
 };
 
 // Writes guard_heads.safetensors and guard_heads.json into `folder` (made if missing).

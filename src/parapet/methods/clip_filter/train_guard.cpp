@@ -6,9 +6,8 @@
 #include <initializer_list>
 
 #include "parapet/core/error.h"
-#include "parapet/core/files.h"
 #include "parapet/core/random.h"
-#include "parapet/core/threads.h"
+#include "parapet/data/sample_keys.h"
 #include "parapet/engine/cached_encoder.h"
 #include "parapet/engine/torch_encoder.h"
 #include "parapet/methods/clip_filter/filter_task.h"
@@ -22,6 +21,7 @@ namespace fs = std::filesystem;
 
 struct Splits {
   std::vector<LabelSample> train, val, calibration;
+  std::vector<std::string> seen_keys, calibration_keys;  // content of train and val, of the other
 };
 
 Splits load_splits(const TrainGuardOptions& options, const fs::path& run, int64_t rank,
@@ -42,11 +42,16 @@ Splits load_splits(const TrainGuardOptions& options, const fs::path& run, int64_
   // By content: the halves do not depend on the order of the file, and equal samples stay together.
   auto both = read("val");
   const auto keys = sample_keys(both);
-  for (size_t i = 0; i < both.size(); ++i)
-    (stable_hash(keys[i]) % 2 == 0 ? splits.val : splits.calibration).push_back(std::move(both[i]));
+  splits.seen_keys = sample_keys(splits.train);
+  for (size_t i = 0; i < both.size(); ++i) {
+    const bool validates = stable_hash(keys[i]) % 2 == 0;
+    (validates ? splits.val : splits.calibration).push_back(std::move(both[i]));
+    (validates ? splits.seen_keys : splits.calibration_keys).push_back(keys[i]);
+  }
   if (splits.calibration.empty())
     throw DataError(options.data + "/labels.jsonl", "split 'val' leaves no calibration samples",
                     "Half of it, by content, calibrates the heads: give it at least 100 samples.");
+  require_disjoint(splits.seen_keys, splits.calibration_keys, options.data + "/labels.jsonl");
   return splits;
 }
 
@@ -89,8 +94,9 @@ FilterTaskInputs task_inputs(const TrainGuardOptions& options, const Part& train
   inputs.val_embeds = &val.embeds;
   inputs.model = &model;
   inputs.assets = &assets;
-  inputs.steps_per_epoch = std::max<int64_t>(
-      1, train_part.set.size() / (options.filter.batch * communicator.world_size()));
+  const int64_t step_samples =
+      options.filter.batch * communicator.world_size() * options.trainer.accumulate;
+  inputs.steps_per_epoch = std::max<int64_t>(1, train_part.set.size() / step_samples);
   inputs.base_lr = options.trainer.lr;
   inputs.seed = static_cast<uint64_t>(options.seed);
   inputs.rank = communicator.rank();
@@ -139,6 +145,23 @@ std::vector<double> benign_cosines(const at::Tensor& cosines, const FilterSet& s
   return out;
 }
 
+// What the data make of the options: the balance, and terms that find nothing to work on.
+void report_data(const FilterSet& set, const FilterOptions& options, const Context& context) {
+  if (options.bias.balance != "none")
+    for (const auto& line : balance_table(set, options.bias)) context.info("balance: " + line);
+  const at::Tensor matches = set.targets.contradiction.eq(0);
+  const std::string missing = "labels.jsonl names no ";
+  const std::string remedy = " (attribute \"consistent\" = \"yes\")";
+  if (!matches.any().item<bool>())
+    context.warn(missing + "pair that matches" + remedy +
+                 ": contradictions are not learnt, their score is the cosine's");
+  const at::Tensor benign = set.targets.harm[2].select(1, set.targets.harm[2].size(1) - 1).eq(0);
+  if (options.mode == "finetune" && options.unfreeze.contrastive > 0 &&
+      !(benign * matches).any().item<bool>())
+    context.warn(missing + "benign pair that matches" + remedy +
+                 ": --contrastive-weight has nothing to work on");
+}
+
 // The trainer's options for this data: epochs become steps.
 TrainerOptions scheduled(const TrainGuardOptions& options, int64_t steps_per_epoch) {
   TrainerOptions trainer = options.trainer;
@@ -148,18 +171,6 @@ TrainerOptions scheduled(const TrainGuardOptions& options, int64_t steps_per_epo
 }
 
 }  // namespace
-
-std::vector<std::string> sample_keys(const std::vector<LabelSample>& samples) {
-  std::vector<std::string> keys(samples.size());
-  parallel_items(static_cast<int64_t>(samples.size()), 0, [&](int64_t i) {
-    const LabelSample& sample = samples[i];
-    Sha256 hash;
-    hash.update(std::to_string(sample.text.size()) + ":" + sample.text);
-    if (!sample.image.empty()) hash.update(read_location(sample.image, int64_t{64} << 20));
-    keys[i] = hash.hex().substr(0, 16);
-  });
-  return keys;
-}
 
 TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& run,
                          Communicator& communicator, const Context& context) {
@@ -182,9 +193,7 @@ TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& r
   Part train_part(std::move(splits.train), categories, options, assets, model, true);
   Part val(std::move(splits.val), categories, options, assets, model, false);
   Part calibration(std::move(splits.calibration), categories, options, assets, model, false);
-  if (options.filter.bias.balance != "none")
-    for (const auto& line : balance_table(train_part.set, options.filter.bias))
-      context.info("balance: " + line);
+  report_data(train_part.set, options.filter, context);
   const std::string model_key = model_content_key(options.model);
   const std::string key =
       model_key + c10::toString(precision.weights) + c10::toString(precision.compute);
@@ -214,10 +223,8 @@ TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& r
     result.info.model_hash = model_content_key(run.model());
     result.tuned_trunk = true;
   }
-  result.train_keys = sample_keys(train_part.set.samples);
-  const auto val_keys = sample_keys(val.set.samples);
-  result.train_keys.insert(result.train_keys.end(), val_keys.begin(), val_keys.end());
-  result.calibration_keys = sample_keys(calibration.set.samples);
+  result.train_keys = std::move(splits.seen_keys);
+  result.calibration_keys = std::move(splits.calibration_keys);
   result.train_samples = train_part.set.size();
   return result;
 }

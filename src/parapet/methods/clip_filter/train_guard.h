@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "parapet/data/dataset.h"
 #include "parapet/methods/clip_filter/filter_options.h"
 #include "parapet/methods/clip_filter/head_net.h"
 #include "parapet/training/run_directory.h"
@@ -52,11 +51,9 @@ struct TrainedGuard {
 };
 
 // Trains in `run`; half of split "val" (by content) validates, the other half is left for
-// calibration. Mode finetune writes run/model. Every rank returns the same heads.
+// calibration: SplitOverlap where it shares samples with the training set. Mode finetune writes
+// run/model. Every rank returns the same heads.
 TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& run,
                          Communicator& communicator, const Context& context);
-
-// A sample's content as 16 hexadecimal digits: text and image bytes, not its id.
-std::vector<std::string> sample_keys(const std::vector<LabelSample>& samples);
 
 }  // namespace parapet
