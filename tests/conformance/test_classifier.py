@@ -48,6 +48,58 @@ def pictures(tmp_path_factory):
     return paths
 
 
+@pytest.mark.parametrize("layout, dtype, activation", [
+    ("NCHW", "float32", "softmax"), ("NHWC", "float32", "sigmoid"), ("NCHW", "float16", "softmax"),
+    ("NHWC", "uint8", "softmax")])
+def test_scores_of_any_card_equal_onnxruntime(tmp_path, pictures, layout, dtype, activation):
+    """Mean, deviation, layout and the file's own types, against the plain arithmetic."""
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+    random = np.random.default_rng(2)
+    kind = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16,
+            "uint8": TensorProto.UINT8}[dtype]
+    real = np.float16 if dtype == "float16" else np.float32
+    shape = [1, 3, 24, 32] if layout == "NCHW" else [1, 24, 32, 3]
+    weights = (random.normal(size=(3, 3)) * (0.02 if dtype == "uint8" else 1)).astype(real)
+    nodes, name = [], "pixels"
+    if dtype == "uint8":
+        nodes.append(helper.make_node("Cast", [name], ["real"], to=TensorProto.FLOAT))
+        name = "real"
+    axes = [2, 3] if layout == "NCHW" else [1, 2]
+    nodes += [helper.make_node("ReduceMean", [name], ["mean"], axes=axes, keepdims=0),
+              helper.make_node("MatMul", ["mean", "weights"], ["logits"])]
+    model = helper.make_model(
+        helper.make_graph(nodes, "colours", [helper.make_tensor_value_info("pixels", kind, shape)],
+                          [helper.make_tensor_value_info(
+                              "logits", TensorProto.FLOAT if dtype == "uint8" else kind, [1, 3])],
+                          [numpy_helper.from_array(weights, "weights")]),
+        opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, tmp_path / "colours.onnx")
+    scale, mean, std = (1.0, [0.0] * 3, [1.0] * 3) if dtype == "uint8" else (
+        1 / 255, [0.48, 0.45, 0.4], [0.27, 0.26, 0.28])
+    (tmp_path / "card.toml").write_text(
+        f'name = "colours"\nmodel = "colours.onnx"\nwidth = 32\nheight = 24\nlayout = "{layout}"\n'
+        f'channels = "BGR"\nscale = {scale!r}\nmean = {mean}\nstd = {std}\n'
+        f'activation = "{activation}"\nclasses = ["a", "b", "c"]\n')
+    done = subprocess.run([BUILD / "parapet_classifier_probe", tmp_path / "card.toml", *pictures],
+                          text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    session = onnxruntime.InferenceSession(tmp_path / "colours.onnx")
+    for path, line in zip(pictures, done.stdout.splitlines(), strict=True):
+        pixels = Image.open(path).convert("RGB").resize((32, 24), Image.BILINEAR)
+        values = (np.asarray(pixels, np.float32)[:, :, ::-1] * scale - mean) / np.array(std)
+        values = values.transpose(2, 0, 1) if layout == "NCHW" else values
+        logits = session.run(None, {"pixels": values[None].astype(dtype)})[0][0].astype(np.float64)
+        expected = 1 / (1 + np.exp(-logits)) if activation == "sigmoid" else (
+            np.exp(logits) / np.exp(logits).sum())
+        ours = json.loads(line)
+        # JPEG decoders may differ in the last bit of a pixel.
+        np.testing.assert_allclose([ours["a"], ours["b"], ours["c"]], expected,
+                                   atol=4e-3 if dtype == "float16" else 1e-3)
+
+
 def test_scores_equal_the_packages(runner, pictures):
     done = subprocess.run([BUILD / "parapet_classifier_probe", CARD, *pictures], text=True,
                           capture_output=True)

@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/tiny_clip.h"
@@ -81,6 +82,16 @@ TEST(ImageClassifier, ScoresAsTheCardSays) {
   EXPECT_EQ(classifier->version().size(), 64u);
   EXPECT_NEAR(classifier->score(images[1])[1].score, scores[1][1].score, 1e-6);
   EXPECT_THROW(classifier->score(Image{}), DataError);
+}
+
+// Clamped, a logit below 0 would read as clean.
+TEST(ImageClassifier, LogitsAreNoProbabilities) {
+  const TempFolder folder;
+  std::string card = kCard + "model = \"" + tiny_onnx() + "\"\n";
+  card.replace(card.find("softmax"), 7, "none");
+  const auto classifier = ImageClassifier::load(write_card(folder, card));
+  EXPECT_THAT(message_of<DataError>([&] { classifier->score(flat(200, 30, 90)); }),
+              AllOf(HasSubstr("no probability"), HasSubstr("activation")));
 }
 
 TEST(ImageClassifier, ChannelOrderAndLayout) {
@@ -187,6 +198,9 @@ TEST(Npy, RefusesWhatDoesNotFit) {
   EXPECT_THAT(error(npy("<f4", "(99999999999, 99999999)", false, data)), HasSubstr("shape"));
   EXPECT_THAT(error(npy("<f4", "(2", false, data)), HasSubstr("shape"));
   EXPECT_THAT(error(npy("<f4", "(2,)", false, data).substr(0, 40)), HasSubstr("header"));
+  // A header that ends behind its first key.
+  EXPECT_THAT(error(std::string("\x93NUMPY\x01\x00\x0c\x00{'descr':   ", 22)),
+              HasSubstr("has no 'descr'"));
 }
 
 // ---- heads -------------------------------------------------------------------
@@ -201,12 +215,11 @@ TEST(EmbeddingHead, MlpComputesWhatTorchComputes) {
   at::manual_seed(3);
   const at::Tensor w0 = at::randn({10, 6}), b0 = at::randn({10}), w1 = at::randn({1, 10}),
                    b1 = at::randn({1}), mean = at::randn({6}), variance = at::rand({6}) + 0.5;
-  nn::save_tensors(folder / "head.safetensors", {{"layers.3.weight", w1},
-                                                 {"layers.3.bias", b1},
-                                                 {"layers.0.weight", w0},
-                                                 {"layers.0.bias", b0},
-                                                 {"norm.mean", mean},
-                                                 {"norm.variance", variance}});
+  nn::NamedTensors tensors = {{"layers.3.weight", w1},
+                              {"layers.3.bias", b1},
+                              {"layers.0.weight", w0},
+                              {"layers.0.bias", b0}};
+  nn::save_tensors(folder / "head.safetensors", tensors);
   const std::string card =
       "name = \"h\"\nweights = \"head.safetensors\"\nclasses = [\"nsfw\"]\n"
       "categories = [\"sexual\"]\n";
@@ -218,17 +231,44 @@ TEST(EmbeddingHead, MlpComputesWhatTorchComputes) {
   EXPECT_EQ(plain->dim(), 6);
   EXPECT_NEAR(plain->score(values_of(x))[0].score, reference(unit), 1e-5);
   EXPECT_EQ(plain->score(values_of(x))[0].category, "sexual");
-  const auto normed = EmbeddingHead::load(
-      write_card(folder, card + "input_mean = \"norm.mean\"\ninput_variance = \"norm.variance\"\n"
-                                "unit_input = false\n"));
-  EXPECT_NEAR(normed->score(values_of(x))[0].score, reference((x - mean) / variance.sqrt()), 1e-5);
   const auto named =
       EmbeddingHead::load(write_card(folder, card + "layers = [\"layers.0\", \"layers.3\"]\n"
                                                     "activations = [\"gelu\", \"sigmoid\"]\n"));
   EXPECT_NEAR(named->score(values_of(x))[0].score,
               at::linear(at::gelu(at::linear(unit, w0, b0)), w1, b1).sigmoid().item<float>(), 1e-5);
+  tensors.emplace_back("norm.mean", mean);
+  tensors.emplace_back("norm.variance", variance);
+  nn::save_tensors(folder / "head.safetensors", tensors);
+  const auto normed = EmbeddingHead::load(
+      write_card(folder, card + "input_mean = \"norm.mean\"\ninput_variance = \"norm.variance\"\n"
+                                "unit_input = false\n"));
+  EXPECT_NEAR(normed->score(values_of(x))[0].score, reference((x - mean) / variance.sqrt()), 1e-5);
   EXPECT_THROW(plain->score(std::vector<float>(5)), UsageError);
   EXPECT_THROW(plain->score(std::vector<float>(6, NAN)), DataError);
+}
+
+// LAION's head for H/14: layers 0, 3, ..., 15, 16; its last output is trained on 0 and 1 as it is,
+// without a sigmoid, so that it may lie a little outside.
+TEST(EmbeddingHead, RegressionIsHeldToProbabilities) {
+  const TempFolder folder;
+  at::manual_seed(8);
+  const at::Tensor w0 = at::randn({5, 4}), w15 = at::randn({3, 5}), w16 = at::randn({1, 3});
+  nn::save_tensors(folder / "head.safetensors",
+                   {{"layers.0.weight", w0}, {"layers.15.weight", w15}, {"layers.16.weight", w16}});
+  const auto head = EmbeddingHead::load(
+      write_card(folder,
+                 "name = \"h\"\nweights = \"head.safetensors\"\nclasses = [\"nsfw\"]\n"
+                 "activations = [\"relu\", \"none\", \"none\"]\n"));
+  int inside = 0, outside = 0;
+  for (int i = 0; i < 40; ++i) {
+    const at::Tensor x = at::randn({4});
+    const float raw =
+        at::matmul(w16, at::matmul(w15, at::matmul(w0, x / x.norm()).relu())).item<float>();
+    (raw >= 0 && raw <= 1 ? inside : outside) += 1;
+    EXPECT_NEAR(head->score(values_of(x))[0].score, std::clamp(raw, 0.0F, 1.0F), 1e-5);
+  }
+  EXPECT_GT(inside, 3);
+  EXPECT_GT(outside, 3);
 }
 
 // Q16: softmax over the cosines with two prompts.
@@ -255,6 +295,16 @@ TEST(EmbeddingHead, SaysWhatDoesNotFit) {
   EXPECT_THAT(error("classes = [\"a\", \"b\"]\n"), HasSubstr("layers.2.weight"));
   EXPECT_THAT(error("classes = [\"a\"]\nlayers = [\"layer.0\"]\n"), HasSubstr("layers.0"));
   EXPECT_THAT(error("classes = [\"a\"]\nlayers = [\"layers.0\"]\n"), HasSubstr("4 values"));
+  // What nothing would read is not passed over: a normalisation, a second network.
+  const auto stored = [&](const std::string& name, const at::Tensor& more) {
+    nn::save_tensors(folder / "h.safetensors",
+                     {{"layers.0.weight", at::randn({1, 6})}, {name, more}});
+  };
+  stored("layers.1.running_mean", at::zeros({1}));
+  EXPECT_THAT(error("classes = [\"a\"]\n"), HasSubstr("'layers.1.running_mean', which no layer"));
+  EXPECT_EQ(error("classes = [\"a\"]\nlayers = [\"layers.0\"]\n"), "");  // named: the rest may lie
+  stored("other.0.weight", at::randn({1, 6}));
+  EXPECT_THAT(error("classes = [\"a\"]\n"), HasSubstr("two layers of number 0"));
   EXPECT_THAT(message_of<UsageError>(
                   [&] { EmbeddingHead::load(write_card(folder, card + "prompts = \"x.npy\"\n")); }),
               AllOf(HasSubstr("give one of them"), HasSubstr("classes")));

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include "engine/tiny_clip.h"
@@ -127,6 +128,45 @@ TEST(OpenVinoEncoder, AdapterActs) {
             0.99999);
   EXPECT_LT(least_cosine(rows, plain->encode_texts(texts, {})), 0.999);
   EXPECT_NE(adapted->identity(), plain->identity());
+}
+
+// Embeddings are kept under it: whatever changes them must change it.
+TEST(EncoderIdentity, FollowsAllThatEmbeddingsDependOn) {
+  const TempFolder folder, adapter;
+  test::write_tiny_clip(folder.path(), {.layers = 1});
+  const auto identity = [&](const std::string& backend, const std::string& lora = "") {
+    EncoderOptions options = options_for(backend);
+    options.adapter = lora;
+    return open_encoder(folder.path(), options, {})->identity();
+  };
+  const auto change = [&](const char* name, const std::string& from, const std::string& to) {
+    std::string text = read_file(folder / name);
+    const size_t at = text.find(from);
+    ASSERT_NE(at, std::string::npos) << name;
+    write_file_atomic(folder / name, text.replace(at, from.size(), to));
+  };
+  for (const char* backend : {"torch", "openvino"}) {
+    std::set<std::string> seen = {identity(backend)};
+    EXPECT_FALSE(seen.count("")) << backend;
+    EXPECT_TRUE(seen.count(identity(backend))) << backend;
+    change("config.json", "quick_gelu", "gelu");
+    EXPECT_TRUE(seen.insert(identity(backend)).second) << backend << ": config";
+    change("tokenizer.json", "{", "{ ");
+    EXPECT_TRUE(seen.insert(identity(backend)).second) << backend << ": tokenizer";
+    change("preprocessor_config.json", "\"do_resize\"", " \"do_resize\"");
+    EXPECT_TRUE(seen.insert(identity(backend)).second) << backend << ": preprocessing";
+    test::write_tiny_clip(folder.path(), {.layers = 1});
+  }
+  ClipModel model = ClipModel::load(folder.path());
+  std::set<std::string> seen = {identity("torch"), identity("openvino")};
+  for (const double alpha : {4.0, 8.0}) {
+    const nn::LoraOptions lora{.r = 4, .alpha = alpha};
+    if (alpha == 4.0) nn::add_lora(model.linears(), lora, 3);
+    nn::save_lora(model.linears(), lora, adapter.path(), "tiny");
+    for (const char* backend : {"torch", "openvino"})
+      EXPECT_TRUE(seen.insert(identity(backend, adapter.path().string())).second)
+          << backend << " " << alpha;
+  }
 }
 
 // ---- compiled graphs on disk -----------------------------------------------

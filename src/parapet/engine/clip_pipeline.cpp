@@ -55,7 +55,7 @@ int64_t ClipPipeline::decode_scale() const {
 std::string ClipPipeline::preprocessing_hash() const {
   Sha256 hash;
   if (assets_.processor) hash.update(assets_.processor->to_json().dump());
-  hash.update(options_.exact_decode ? "exact" : "scaled");
+  hash.update(assets_.files_hash).update(options_.exact_decode ? "exact" : "scaled");
   return hash.hex();
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
@@ -83,8 +84,14 @@ std::vector<std::string> numbered_layers(const TensorArchive& archive) {
     const std::string digits =
         name.substr(name.rfind('.') == std::string::npos ? 0 : name.rfind('.') + 1);
     if (!digits.empty() && digits.size() < 6 &&
-        digits.find_first_not_of("0123456789") == std::string::npos)
-      found[std::stoll(digits)] = name;
+        digits.find_first_not_of("0123456789") == std::string::npos) {
+      const auto [place, added] = found.emplace(std::stoll(digits), name);
+      if (!added)
+        throw DataError(
+            archive.path().string(),
+            "has two layers of number " + digits + ", '" + place->second + "' and '" + name + "'",
+            "Name the layers in the card with 'layers'.");
+    }
   }
   std::vector<std::string> names;
   for (const auto& [number, name] : found) names.push_back(name);
@@ -92,6 +99,18 @@ std::vector<std::string> numbered_layers(const TensorArchive& archive) {
     throw DataError(archive.path().string(), "has no numbered linear layers",
                     "Name them in the card with 'layers'.");
   return names;
+}
+
+// A tensor that nothing reads is a layer left out, e.g. a normalisation in between.
+void require_all_used(const TensorArchive& archive, const std::vector<std::string>& layers,
+                      const EmbeddingHeadCard& card) {
+  std::set<std::string> used = {card.input_mean, card.input_variance};
+  for (const auto& name : layers) used.insert({name + ".weight", name + ".bias"});
+  for (const auto& [key, view] : archive.tensors())
+    if (used.count(key) == 0)
+      throw DataError(archive.path().string(), "holds tensor '" + key + "', which no layer uses",
+                      "Heads are linear layers with activations; to leave a tensor out, name the "
+                      "layers in the card with 'layers'.");
 }
 
 Layer read_layer(const TensorArchive& archive, const std::string& name, int64_t in) {
@@ -150,6 +169,7 @@ void EmbeddingHead::State::read_prompts(const fs::path& file) {
 void EmbeddingHead::State::read_layers(const fs::path& file) {
   const TensorArchive archive = TensorArchive::open(file);
   const auto names = card.layers.empty() ? numbered_layers(archive) : card.layers;
+  if (card.layers.empty()) require_all_used(archive, names, card);
   if (!card.activations.empty() && card.activations.size() != names.size())
     throw DataError(file.string(), "has " + std::to_string(names.size()) +
                                        " layers, the card gives " +

@@ -5,7 +5,7 @@
 //   name = "laion-nsfw"                       name = "q16"
 //   weights = "h14_nsfw.safetensors"          prompts = "prompts.npy"     # [classes, dim]
 //   layers = ["layers.0", "layers.3"]         temperature = 100.0
-//   activations = ["relu", "sigmoid"]         classes = ["safe", "inappropriate"]
+//   activations = ["relu", "none"]            classes = ["safe", "inappropriate"]
 //   classes = ["nsfw"]                        categories = ["", "violence"]
 //   categories = ["sexual"]
 #pragma once
@@ -31,10 +31,11 @@ struct EmbeddingHeadCard {
   double temperature = 100;
   bool unit_input = true;  // embeddings are L2-normalised before the first layer
   // Names of the linear layers in order ("<name>.weight" [out, in], "<name>.bias" [out]); empty =
-  // all of the form "<prefix><number>.weight", by number.
+  // all of the form "<prefix><number>.weight", by number: then nothing else may be in the file.
   std::vector<std::string> layers;
   // After each layer: none | relu | gelu | sigmoid | softmax. Empty = relu between, sigmoid (one
-  // output) or softmax at the end.
+  // output) or softmax at the end. A last "none" is for a head that regresses on 0 and 1, as
+  // LAION's for H/14 does: what it gives is held to 0..1.
   std::vector<std::string> activations;
   std::string input_mean, input_variance;  // tensors [dim] of a normalisation before (Keras)
   std::vector<std::string> classes;

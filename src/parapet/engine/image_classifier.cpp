@@ -14,6 +14,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// How far beyond 0..1 a probability may lie.
+constexpr float kRounding = 1e-3F;
+
 Resample filter_of(const std::string& name) {
   if (name == "nearest") return Resample::kNearest;
   return name == "bicubic" ? Resample::kBicubic : Resample::kBilinear;
@@ -176,6 +179,11 @@ std::vector<std::vector<ClassScore>> ImageClassifier::score(std::span<const Imag
       for (size_t k = 0; k < values.size(); ++k) {
         if (!std::isfinite(values[k]))
           throw DataError(card.name, "gave a score that is not finite");
+        if (values[k] < -kRounding || values[k] > 1 + kRounding)
+          throw DataError(card.name,
+                          "gave " + std::to_string(values[k]) + " for class '" + card.classes[k] +
+                              "', which is no probability",
+                          "Set 'activation' in the card: softmax, or sigmoid.");
         scores.push_back({card.classes[k], card.categories[k], std::clamp(values[k], 0.0F, 1.0F)});
       }
       all.push_back(std::move(scores));

@@ -68,8 +68,8 @@ class ImageClassifier {
   const ClassifierCard& card() const;
   // SHA-256 over card and model file.
   const std::string& version() const;
-  // Classes in the card's order, per image. Thread-safe. DataError on an image without pixels or
-  // scores that are not finite.
+  // Classes in the card's order, per image. Thread-safe. DataError on an image without pixels and
+  // on outputs that are no probabilities, as logits without an activation are.
   std::vector<ClassScore> score(const Image& image) const;
   std::vector<std::vector<ClassScore>> score(std::span<const Image> images) const;
   // The model's input for one image, as the card lays it out; for tests.

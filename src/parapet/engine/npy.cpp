@@ -14,10 +14,11 @@ namespace {
 std::string_view field(std::string_view header, std::string_view key, const std::string& source) {
   const size_t at = header.find("'" + std::string(key) + "'");
   const size_t colon = at == std::string_view::npos ? at : header.find(':', at);
-  if (colon == std::string_view::npos)
+  const size_t value =
+      colon == std::string_view::npos ? colon : header.find_first_not_of(' ', colon + 1);
+  if (value == std::string_view::npos)
     throw DataError(source, "has no '" + std::string(key) + "' in its header");
-  header.remove_prefix(header.find_first_not_of(" ", colon + 1));
-  return header;
+  return header.substr(value);
 }
 
 std::vector<int64_t> parse_shape(std::string_view text, const std::string& source) {

@@ -3,11 +3,13 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/engine/clip_pipeline.h"
 #include "parapet/engine/openvino_encoder.h"
+#include "parapet/models/model_folder.h"
 #include "parapet/nn/precision.h"
 
 namespace parapet {
@@ -39,7 +41,9 @@ class TorchEncoder final : public ClipPipeline {
           const at::Tensor plain = part->cpu().contiguous();
           hash.update(path).update({static_cast<const char*>(plain.data_ptr()), plain.nbytes()});
         }
+        hash.update(std::to_string(linear.lora->scale));
       });
+      hash.update(config().to_json().dump());
       hash.update(nn::parameters_hash(owned_->parameters()));
       hash.update(c10::toString(owned_->compute())).update(preprocessing_hash());
       identity_ = hash.hex();
@@ -86,6 +90,11 @@ ClipAssets load_clip_assets(const std::filesystem::path& folder, const ClipConfi
                           std::to_string(assets.processor->height()) + " pixels, the model takes " +
                           std::to_string(config.vision.image_size));
   }
+  Sha256 hash;
+  for (const std::string_view name : model_asset_names())
+    if (std::filesystem::exists(folder / name))
+      hash.update(name).update(sha256_file(folder / name));
+  assets.files_hash = hash.hex();
   return assets;
 }
 

@@ -11,6 +11,7 @@ namespace parapet {
 struct ClipAssets {
   std::shared_ptr<const Tokenizer> tokenizer;  // null when the model has no text tower
   std::optional<ImageProcessor> processor;     // empty when it has no vision tower
+  std::string files_hash;                      // SHA-256 over tokenizer and image settings
 };
 ClipAssets load_clip_assets(const std::filesystem::path& folder, const ClipConfig& config);
 
