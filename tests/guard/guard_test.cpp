@@ -71,6 +71,10 @@ TEST(Guard, AllowsFlagsAndBlocksByThreshold) {
   EXPECT_EQ(category(decision, "weapon").severity, 6);
   EXPECT_NE(decision.reason.find("weapon 0.950 in the image (block at 0.900)"), std::string::npos)
       << decision.reason;
+  made.signal->image_scores = {{"theft", 0.6}};  // no table in the policy: reported, not acted on
+  decision = made.guard->check({.parts = {Part::image(grey_png(200))}});
+  EXPECT_EQ(decision.action, Action::kAllow);
+  EXPECT_EQ(category(decision, "theft").severity, 4);
 }
 
 TEST(Guard, ShadowRulesAreReportedAndNotEnforced) {

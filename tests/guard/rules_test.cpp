@@ -82,6 +82,9 @@ TEST(Rules, SeesThroughDisguises) {
   // Turned round on the screen, and spelled in what no screen shows.
   EXPECT_EQ(hit(lists, "oh \u202Enrad\u202C that"), "nrad\u202C");
   EXPECT_EQ(hit(lists, "oh nrad that"), "none");
+  std::string marks;  // a search to the end at each of them would take minutes
+  for (int i = 0; i < 300'000; ++i) marks += "\u202E";
+  EXPECT_EQ(hit(lists, marks + "nrad"), "nrad");
   EXPECT_EQ(hit(lists, "hi\U000E0044\U000E0061\U000E0072\U000E006E you"),
             "\U000E0044\U000E0061\U000E0072\U000E006E");
   WordListOptions strokes = list_of({"dorn"});

@@ -126,6 +126,7 @@ CategoryResult Decider::category_result(const std::string& category, Decision& d
     } else if (score.value >= result.score) {
       result.decided_by = score.modality;
       result.part = score.part;
+      result.severity = severity_of(score.value, CategoryRule{}.severity);
     }
     result.score = std::max(result.score, score.value);
   }

@@ -131,15 +131,16 @@ constexpr std::string_view kReversed = "\u202E", kAsBefore = "\u202C";
 
 // "\u202Edab" is shown as "bad": what stands between the marks, read as it is shown.
 Folded as_shown(std::string_view text, Folded chars) {
-  for (size_t at = text.find(kReversed); at != std::string_view::npos;
-       at = text.find(kReversed, at)) {
-    const size_t end = std::min(
-        {text.find(kAsBefore, at), text.find(kReversed, at + 1), text.find('\n', at), text.size()});
+  for (size_t at = text.find(kReversed); at != std::string_view::npos;) {
+    const size_t next = text.find(kReversed, at + 1);
+    // Within the stretch only, so that many marks are read once.
+    const std::string_view stretch = text.substr(at, next - at);
+    const size_t end = at + std::min({stretch.find(kAsBefore), stretch.find('\n'), stretch.size()});
     const auto before = [](const FoldedChar& one, size_t offset) { return one.begin < offset; };
     const auto first = std::lower_bound(chars.begin(), chars.end(), at, before);
     const auto last = std::lower_bound(first, chars.end(), end, before);
     std::reverse(first, last);
-    at = end;
+    at = next;
   }
   return chars;
 }
