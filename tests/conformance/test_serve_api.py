@@ -263,10 +263,19 @@ def test_policy_reload_by_endpoint_and_signal(folder, tmp_path):
 def test_api_keys(tmp_path):
     keys = tmp_path / "keys"
     keys.write_text(f"alice {hashlib.sha256(b'first').hexdigest()} team-a\n")
-    with Server(write_policy(tmp_path), "--api-keys", keys) as server:
+    policy = write_policy(tmp_path, '[tenants]\nteam-a = "sharp"\n')
+    with Server(policy, "--api-keys", keys) as server:
         client = openai.OpenAI(base_url=server.url + "/v1", api_key="first", max_retries=0)
         result = client.moderations.create(input="x").results[0]
-        assert result.parapet["tenant"] == "team-a"
+        assert (result.parapet["tenant"], result.parapet["profile"]) == ("team-a", "sharp")
+        # Neither a request nor what a gateway's caller adds chooses a laxer profile.
+        lax = {"profile": "news", "tenant": "other"}
+        result = client.moderations.create(input="x", extra_body={"parapet": lax}).results[0]
+        assert (result.parapet["tenant"], result.parapet["profile"]) == ("team-a", "sharp")
+        reply = server.post("/beta/litellm_basic_guardrail_api", {
+            "input_type": "request", "texts": ["x"], "additional_provider_specific_params": lax},
+            {"x-api-key": "first"}).json()
+        assert reply["parapet"]["profile"] == "sharp"
         with pytest.raises(openai.AuthenticationError):
             client.with_options(api_key="wrong").moderations.create(input="x")
         for path in ("/healthz", "/readyz", "/", "/openapi.json"):

@@ -36,7 +36,11 @@ HttpReply error_reply(int status, std::string_view code, std::string_view messag
 
 void complete(const Call& call, guard::GuardRequest& request) {
   if (request.id.empty()) request.id = call.id;
-  if (!call.tenant.empty()) request.tenant = call.tenant;
+  if (call.tenant.empty()) return;
+  request.tenant = call.tenant;
+  // Whose profile the policy fixes does not choose a laxer one.
+  const auto policy = call.service.policy();
+  if (policy && policy->tenants.contains(call.tenant)) request.profile.clear();
 }
 
 nlohmann::ordered_json to_json(const PolicyIdentity& policy) {
