@@ -232,6 +232,25 @@ def test_samples_seen_before_are_refused(world, trained, tmp_path):
         tmp_path / "test2", code=3)
 
 
+def test_pictures_seen_with_other_texts_are_counted(world, trained, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(world[1], data)
+    rows = [json.loads(line) for line in (data / "labels.jsonl").read_text().splitlines()]
+    known = [row["image"] for row in rows if row["split"] != "test" and "image" in row]
+    borrowed = 0
+    for row in rows:
+        if row["split"] == "test" and "image" in row and borrowed < 7:
+            row["image"], borrowed = known[borrowed * 40], borrowed + 1
+    (data / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def warnings(folder):
+        return run("eval", "guard", "--model", trained, "--data", folder, "--out", tmp_path / "out",
+                   "--resamples", "100").stderr
+
+    assert "7 of " in warnings(data) and "pictures were in training" in warnings(data)
+    assert "pictures were in training" not in warnings(world[1])
+
+
 def test_heads_of_another_model_are_refused(trained, world, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(world[0], other)

@@ -30,6 +30,14 @@ TEST(SampleKeys, FollowContentNotNames) {
   for (size_t i = 2; i < keys.size(); ++i)
     for (size_t j = 0; j < i; ++j)
       if (j != 0 || i != 1) EXPECT_NE(keys[i], keys[j]) << i << " " << j;
+  std::vector<std::string> images;
+  sample_keys({sample("1", "a.png", "t"), sample("2", "", "t"), sample("3", "b.png", "u"),
+               sample("4", "c.png", "t")},
+              &images);
+  ASSERT_EQ(images.size(), 3u);
+  EXPECT_TRUE(images[0].starts_with("image:"));
+  EXPECT_EQ(images[0], images[1]);
+  EXPECT_NE(images[0], images[2]);
   EXPECT_THROW(sample_keys({sample("7", "none.png", "t")}), DataError);
 }
 

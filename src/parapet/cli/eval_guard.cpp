@@ -13,7 +13,6 @@
 #include "parapet/core/error.h"
 #include "parapet/core/random.h"
 #include "parapet/core/strings.h"
-#include "parapet/data/sample_keys.h"
 #include "parapet/engine/cached_encoder.h"
 #include "parapet/evaluation/evaluate_guard.h"
 #include "parapet/methods/clip_filter/heads.h"
@@ -177,11 +176,10 @@ class EvalGuard final : public Command {
     const GuardFiles files = find_guard(model, heads_folder);
     const GuardHeads heads = GuardHeads::load(files.heads);
     heads.check_model(model_content_key(files.model), files.model.string());
-    const auto used = load_sample_keys(files.heads, session.context);
     const auto encoder = open_encoder(files.model, encoder_, session.context);
     for (const auto* part : {&samples, &held}) {
       if (part->empty()) continue;
-      require_disjoint(used, sample_keys(*part), data_);
+      require_unseen(files.heads, *part, data_, session.context);
       GuardEvaluation evaluation;
       evaluation.samples = *part;
       evaluation.categories = heads.categories();

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "parapet/data/dataset.h"
 #include "parapet/methods/clip_filter/train_guard.h"
 
 namespace parapet::cli {
@@ -35,10 +36,11 @@ inline constexpr const char* kModelCacheHelp =
     "folder that keeps compiled models between starts; auto = the user's cache folder, or none";
 std::filesystem::path model_cache(const std::string& option);
 
-// Content keys of the samples that heads were trained and calibrated on.
+// Content keys of the samples that heads were trained and calibrated on, into the heads' folder.
 void save_sample_keys(const std::filesystem::path& heads, const TrainedGuard& guard);
-// Empty, with a warning, when the folder has none.
-std::vector<std::string> load_sample_keys(const std::filesystem::path& heads,
-                                          const Context& context);
+// SplitOverlap when heads were trained or calibrated on one of `samples`. A warning counts pictures
+// that they have seen with other texts, or says that the folder lacks its list.
+void require_unseen(const std::filesystem::path& heads, const std::vector<LabelSample>& samples,
+                    const std::string& source, const Context& context);
 
 }  // namespace parapet::cli

@@ -14,7 +14,6 @@
 #include "parapet/core/random.h"
 #include "parapet/core/strings.h"
 #include "parapet/data/dataset.h"
-#include "parapet/data/sample_keys.h"
 #include "parapet/engine/cached_encoder.h"
 #include "parapet/engine/calibrate.h"
 #include "parapet/evaluation/report.h"
@@ -144,7 +143,7 @@ QuantizationGate Quantize::guard_gate(const Session& session) const {
   options.context = session.context;
   auto samples = load_labels(labels_, labels_split_, options);
   require_samples(samples.size(), labels_, "labels.jsonl", labels_split_);
-  require_disjoint(load_sample_keys(folder, session.context), sample_keys(samples), labels_);
+  require_unseen(folder, samples, labels_, session.context);
   return [heads, samples = std::move(samples), drop = max_auroc_drop_, context = session.context](
              Encoder& reference, Encoder& quantized) {
     return auroc_gates(*heads, samples, drop, reference, quantized, context);

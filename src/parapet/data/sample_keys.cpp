@@ -8,15 +8,23 @@
 
 namespace parapet {
 
-std::vector<std::string> sample_keys(const std::vector<LabelSample>& samples) {
-  std::vector<std::string> keys(samples.size());
+std::vector<std::string> sample_keys(const std::vector<LabelSample>& samples,
+                                     std::vector<std::string>* image_keys) {
+  std::vector<std::string> keys(samples.size()), images(samples.size());
   parallel_items(static_cast<int64_t>(samples.size()), 0, [&](int64_t i) {
     const LabelSample& sample = samples[i];
     Sha256 hash;
     hash.update(std::to_string(sample.text.size()) + ":" + sample.text);
-    if (!sample.image.empty()) hash.update(read_location(sample.image, int64_t{64} << 20));
+    if (!sample.image.empty()) {
+      const std::string bytes = read_location(sample.image, int64_t{64} << 20);
+      hash.update(bytes);
+      if (image_keys != nullptr) images[i] = "image:" + sha256_hex(bytes).substr(0, 16);
+    }
     keys[i] = hash.hex().substr(0, 16);
   });
+  if (image_keys == nullptr) return keys;
+  for (std::string& key : images)
+    if (!key.empty()) image_keys->push_back(std::move(key));
   return keys;
 }
 

@@ -10,8 +10,10 @@
 
 namespace parapet {
 
-// A sample's content as 16 hexadecimal digits: text and image bytes, not its id.
-std::vector<std::string> sample_keys(const std::vector<LabelSample>& samples);
+// A sample's content as 16 hexadecimal digits: text and image bytes, not its id. `image_keys`, when
+// given, gets "image:" and as many digits of the picture alone, for each sample that has one.
+std::vector<std::string> sample_keys(const std::vector<LabelSample>& samples,
+                                     std::vector<std::string>* image_keys = nullptr);
 
 // Calibration and test share samples.
 class SplitOverlap : public DataError {

@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 struct Splits {
   std::vector<LabelSample> train, val, calibration;
   std::vector<std::string> seen_keys, calibration_keys;  // content of train and val, of the other
+  std::vector<std::string> image_keys;                   // of the pictures in all three
 };
 
 Splits load_splits(const TrainGuardOptions& options, const fs::path& run, int64_t rank,
@@ -41,8 +42,8 @@ Splits load_splits(const TrainGuardOptions& options, const fs::path& run, int64_
   splits.train = read("train");
   // By content: the halves do not depend on the order of the file, and equal samples stay together.
   auto both = read("val");
-  const auto keys = sample_keys(both);
-  splits.seen_keys = sample_keys(splits.train);
+  const auto keys = sample_keys(both, &splits.image_keys);
+  splits.seen_keys = sample_keys(splits.train, &splits.image_keys);
   for (size_t i = 0; i < both.size(); ++i) {
     const bool validates = stable_hash(keys[i]) % 2 == 0;
     (validates ? splits.val : splits.calibration).push_back(std::move(both[i]));
@@ -225,6 +226,7 @@ TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& r
   }
   result.train_keys = std::move(splits.seen_keys);
   result.calibration_keys = std::move(splits.calibration_keys);
+  result.image_keys = std::move(splits.image_keys);
   result.train_samples = train_part.set.size();
   return result;
 }

@@ -46,6 +46,7 @@ struct TrainedGuard {
   std::vector<double> benign_cosines;   // of matching benign calibration pairs
   std::vector<std::string> train_keys;  // sample_key of what was trained or validated on
   std::vector<std::string> calibration_keys;
+  std::vector<std::string> image_keys;  // of the pictures in both
   int64_t train_samples = 0;
   bool tuned_trunk = false;  // run/model holds the CLIP model that the heads belong to
 };
