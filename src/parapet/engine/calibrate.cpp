@@ -71,7 +71,7 @@ class TowerProbe {
       EncodeOptions options;
       options.max_length = model_.config().text.max_position_embeddings;
       const auto ids = assets_.tokenizer->encode(item, options);
-      return clip_text_inputs(model_.config().text, tokens(), positions(),
+      return clip_text_inputs(model_.config().text, {.tokens = tokens(), .positions = positions()},
                               at::tensor(at::ArrayRef<int32_t>(ids)).to(at::kLong).unsqueeze(0));
     }
     const ClipVisionConfig& config = model_.config().vision;

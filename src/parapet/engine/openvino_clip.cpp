@@ -25,10 +25,6 @@ Out integers(const std::vector<int64_t>& values) {
   return op::Constant::create(ov::element::i64, {values.size()}, values);
 }
 
-struct LinearWeights {
-  at::Tensor weight, bias;  // [out, in], [out]; bias may be undefined
-};
-
 // What both towers are made of.
 class GraphBuilder {
  public:
@@ -213,8 +209,9 @@ class GraphBuilder {
   ov::OutputVector taps_;
 };
 
-// The patch convolution as a matrix over raw bytes: W'[o, (y, x, c)] = W[o, c, y, x] * rescale /
-// std_c, and -sum W * mean_c / std_c as the bias.
+}  // namespace
+
+// W'[o, (y, x, c)] = W[o, c, y, x] * rescale / std_c, and -sum W * mean_c / std_c as the bias.
 LinearWeights patch_weights(const at::Tensor& kernel, const ImageProcessor& processor) {
   const at::Tensor mean = at::tensor(at::ArrayRef<float>(processor.mean())).to(at::kDouble);
   const at::Tensor deviation = at::tensor(at::ArrayRef<float>(processor.std())).to(at::kDouble);
@@ -226,8 +223,6 @@ LinearWeights patch_weights(const at::Tensor& kernel, const ImageProcessor& proc
   folded.bias = -(by_channel * (mean / deviation)).sum(at::IntArrayRef{1, 2, 3}).to(at::kFloat);
   return folded;
 }
-
-}  // namespace
 
 std::shared_ptr<ov::Model> vision_graph(ClipModel& model, const ImageProcessor& processor,
                                         const ClipGraphOptions& options) {

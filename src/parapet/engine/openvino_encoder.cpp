@@ -19,15 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Embedding tables and the scale, which stay outside the graphs.
-struct SideTensors {
-  at::Tensor tokens, positions;
-  double logit_scale = 1;
-};
-
 struct Towers {
   std::unique_ptr<OpenVinoProgram> vision, text;
-  SideTensors side;
+  ClipSideTensors side;
   std::string identity;
 };
 
@@ -60,33 +54,12 @@ class OpenVinoEncoder final : public ClipPipeline {
     return towers_.vision->run_rows({batch})[0];
   }
   at::Tensor run_texts(const at::Tensor& ids) override {
-    return towers_.text->run_rows(
-        clip_text_inputs(config().text, towers_.side.tokens, towers_.side.positions, ids))[0];
+    return towers_.text->run_rows(clip_text_inputs(config().text, towers_.side, ids))[0];
   }
 
  private:
   Towers towers_;
 };
-
-SideTensors load_side_tensors(const fs::path& folder, bool text, TensorStorage storage) {
-  const std::string tokens = "embeddings.token_embedding.weight";
-  const std::string positions = "embeddings.position_embedding.weight";
-  const TensorArchive archive =
-      TensorArchive::open(folder, "model", storage, [&](const std::string& name) {
-        return name == "logit_scale" || name.ends_with(tokens) || name.ends_with(positions);
-      });
-  // With or without the tower's prefix.
-  const auto find = [&](const std::string& name) {
-    if (const TensorView* view = archive.find("text_model." + name)) return nn::to_tensor(*view);
-    if (const TensorView* view = archive.find(name)) return nn::to_tensor(*view);
-    throw DataError(archive.path().string(), "tensor 'text_model." + name + "' is missing");
-  };
-  SideTensors side;
-  if (text) side.tokens = find(tokens), side.positions = find(positions);
-  if (const TensorView* scale = archive.find("logit_scale"))
-    side.logit_scale = std::exp(nn::to_tensor(*scale).to(at::kDouble).item<double>());
-  return side;
-}
 
 OpenVinoSettings settings_for(const EncoderOptions& options, bool bf16) {
   OpenVinoSettings settings;
@@ -182,7 +155,7 @@ std::unique_ptr<Encoder> open(const fs::path& folder, const QuantizationRanges* 
         OpenVinoProgram::compile([&] { return text_graph(weights(), graph); },
                                  sha256_hex("text 1" + towers.identity), settings, context);
   model.reset();
-  towers.side = load_side_tensors(folder, config.has_text(), storage);
+  towers.side = load_clip_side_tensors(folder, config.has_text(), storage);
   return_freed_memory();
   return std::make_unique<OpenVinoEncoder>(config, assets, options, std::move(towers));
 }

@@ -8,6 +8,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/engine/clip_pipeline.h"
+#include "parapet/engine/native_encoder.h"
 #include "parapet/engine/openvino_encoder.h"
 #include "parapet/models/model_folder.h"
 #include "parapet/nn/precision.h"
@@ -106,9 +107,11 @@ std::unique_ptr<Encoder> wrap_encoder(ClipModel& model, const ClipAssets& assets
 std::unique_ptr<Encoder> open_encoder(const std::filesystem::path& model,
                                       const EncoderOptions& options, const Context& context) {
   if (options.backend == "openvino") return open_openvino_encoder(model, options, context);
+  if (options.backend == "native") return open_native_encoder(model, options, context);
   if (options.backend != "torch")
-    throw UsageError("--backend: '" + options.backend + "' is not one of torch, openvino");
-  if (options.precision == "int8") throw UsageError("--precision int8 needs --backend openvino");
+    throw UsageError("--backend: '" + options.backend + "' is not one of torch, openvino, native");
+  if (options.precision == "int8")
+    throw UsageError("--precision int8 needs --backend openvino or native");
   const nn::Precision precision = nn::resolve_precision(options.precision, options.device);
   if (!precision.note.empty()) context.info(precision.note);
   auto clip = std::make_unique<ClipModel>(
@@ -121,12 +124,12 @@ std::unique_ptr<Encoder> open_encoder(const std::filesystem::path& model,
 }
 
 void EncoderOptions::visit(OptionList& list) {
-  list.add("backend", backend, "what runs the model", {"torch", "openvino"});
-  list.add(
-      "precision", precision,
-      "auto = int8 for a quantized folder (openvino), else bf16 where the hardware has it, else "
-      "fp32",
-      {"auto", "fp32", "bf16", "int8"});
+  list.add("backend", backend, "what runs the model", {"torch", "openvino", "native"});
+  list.add("precision", precision,
+           "auto = int8 for a quantized folder (openvino, native), else bf16 where the hardware "
+           "has it, else "
+           "fp32",
+           {"auto", "fp32", "bf16", "int8"});
   list.add("adapter", adapter, "PEFT LoRA folder applied to the model");
   list.add("batch-images", batch_images, "images per forward pass");
   list.add("batch-texts", batch_texts, "texts per forward pass");

@@ -1,0 +1,121 @@
+#include "parapet/engine/native_encoder.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "parapet/core/error.h"
+#include "parapet/core/files.h"
+#include "parapet/core/memory.h"
+#include "parapet/engine/clip_pipeline.h"
+#include "parapet/engine/clip_text_inputs.h"
+#include "parapet/engine/crew.h"
+#include "parapet/engine/int8_clip.h"
+#include "parapet/engine/openvino_clip.h"
+
+namespace parapet {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Towers {
+  std::optional<Int8Tower> vision, text;
+  ClipSideTensors side;
+  std::string identity;
+};
+
+class NativeEncoder final : public ClipPipeline {
+ public:
+  NativeEncoder(const ClipConfig& config, const ClipAssets& assets, const EncoderOptions& options,
+                Towers towers, int64_t threads)
+      : ClipPipeline(config, assets, options), towers_(std::move(towers)), crew_(threads) {}
+
+  int64_t dim() const override { return config().projection_dim; }
+  double logit_scale() const override { return towers_.side.logit_scale; }
+  // A call alone uses every thread, calls side by side one each.
+  int64_t lanes() const override { return crew_.count(); }
+  std::string identity() const override {
+    return sha256_hex(towers_.identity + preprocessing_hash());
+  }
+
+ protected:
+  at::Tensor new_batch(int64_t count) const override {
+    const ClipVisionConfig& vision = config().vision;
+    return at::empty({count, vision.patches() + 1, 3 * vision.patch_size * vision.patch_size},
+                     at::kByte);
+  }
+  void put(const Image& pixels, at::Tensor& batch, int64_t row) const override {
+    write_patches(pixels, config().vision.patch_size,
+                  batch.data_ptr<uint8_t>() + row * batch.stride(0));
+  }
+  at::Tensor run_images(const at::Tensor& batch) override {
+    return towers_.vision->run_patches(batch, crew_);
+  }
+  at::Tensor run_texts(const at::Tensor& ids) override {
+    const auto inputs = clip_text_inputs(config().text, towers_.side, ids);
+    return towers_.text->run_embeddings(inputs[0], inputs[1], crew_);
+  }
+
+ private:
+  Towers towers_;
+  Crew crew_;
+};
+
+QuantizationRanges load_ranges(const fs::path& model, const ClipConfig& config) {
+  return QuantizationRanges::load(model, config, weights_file_hash(model));
+}
+
+}  // namespace
+
+std::string native_obstacle(const fs::path& model) {
+  if (!has_quantization(model)) return "the folder holds no quantization ranges";
+  const ClipConfig config = ClipConfig::load(model);
+  return Int8Tower::obstacle(config, load_ranges(model, config));
+}
+
+std::string fastest_cpu_backend(const fs::path& model, const EncoderOptions& options) {
+  const bool int8 = options.precision == "auto" || options.precision == "int8";
+  const bool native = int8 && options.adapter.empty() && int8::supported() &&
+                      !int8::has_matrix_unit() && native_obstacle(model).empty();
+  return native ? "native" : "openvino";
+}
+
+std::unique_ptr<Encoder> open_native_encoder(const fs::path& folder, const EncoderOptions& options,
+                                             const Context& context) {
+  if (options.device != "cpu")
+    throw UsageError("--backend native runs on the CPU; --device is " + options.device);
+  if (options.precision != "auto" && options.precision != "int8")
+    throw UsageError("--backend native computes in int8; --precision is " + options.precision);
+  if (!options.adapter.empty())
+    throw UsageError(
+        "--backend native takes no --adapter: merge it (`parapet export --to hf --adapter ...`), "
+        "then quantize the result");
+  if (!has_quantization(folder))
+    throw UsageError("--backend native: " + (folder / "quantization.safetensors").string() +
+                     " is missing. Make a quantized folder with `parapet quantize --model " +
+                     folder.string() + " --calibration DATA --out Q`");
+  const ClipConfig config = ClipConfig::load(folder);
+  const QuantizationRanges ranges = load_ranges(folder, config);
+  const std::string obstacle = Int8Tower::obstacle(config, ranges);
+  if (!obstacle.empty())
+    throw UsageError("--backend native: " + obstacle + "; use --backend openvino");
+  const ClipAssets assets = load_clip_assets(folder, config);
+  const TensorStorage storage =
+      options.copy_weights ? TensorStorage::kCopied : TensorStorage::kMapped;
+  Towers towers;
+  towers.identity = sha256_hex("native 1" + ranges.weights_hash + ranges.hash());
+  {
+    ClipModel model = ClipModel::load(folder, at::kCPU, at::kFloat, storage);
+    if (config.has_vision()) towers.vision = Int8Tower::vision(model, *assets.processor, ranges);
+    if (config.has_text()) towers.text = Int8Tower::text(model, ranges);
+  }
+  towers.side = load_clip_side_tensors(folder, config.has_text(), storage);
+  return_freed_memory();
+  const int64_t threads =
+      options.threads > 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
+  context.info("native int8: " + std::to_string(threads) + " threads");
+  return std::make_unique<NativeEncoder>(config, assets, options, std::move(towers), threads);
+}
+
+}  // namespace parapet
