@@ -8,6 +8,7 @@
 
 #include "guard/guard_fixture.h"
 #include "parapet/core/error.h"
+#include "parapet/core/files.h"
 #include "parapet/core/strings.h"
 #include "support/temp_folder.h"
 
@@ -197,6 +198,21 @@ TEST(Guard, ListsThatDoNotApplyAreNoScan) {
   // One grey everywhere has no perceptual hash to compare.
   EXPECT_EQ(check(hashes, Part::image(grey_png(90)), Side::kInput), "no_signal");
   EXPECT_EQ(check(hashes + "min_quality=0\n", Part::image(grey_png(90)), Side::kInput), "scanned");
+}
+
+TEST(Guard, AKnownFileThatCannotBeDecodedIsKnown) {
+  const parapet::test::TempFolder folder;
+  std::filesystem::copy(kPolicies / "taxonomy.toml", folder / "taxonomy.toml");
+  std::ofstream(folder / "sha.txt") << sha256_hex("junk") << "\n";
+  const Policy policy = Policy::parse(
+      "[limits]\nfail='open'\n[[hash.list]]\nname='h'\nkind='sha256'\nfile='sha.txt'\n"
+      "category='known_content'\n",
+      "p.toml", folder.path());
+  const Guard guard(policy, {}, Context{});
+  const Decision decision = guard.check({.parts = {Part::image("junk")}});
+  EXPECT_EQ(decision.action, Action::kBlock);
+  EXPECT_EQ(decision.parts[0].state, ScanState::kNotScanned);
+  EXPECT_EQ(guard.check({.parts = {Part::image("other")}}).action, Action::kAllow);
 }
 
 // What cannot be read is unscanned for every category that would have looked at it.

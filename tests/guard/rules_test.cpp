@@ -78,6 +78,7 @@ TEST(Rules, SeesThroughDisguises) {
     const std::string text = "oh " + word + " that";
     EXPECT_EQ(hit(lists, text), word) << word;
   }
+  for (const std::string word : {"🇩🇦🇷🇳", "ᴅᴀʀɴ", "ᴅᴀrn"}) EXPECT_EQ(hit(lists, word), word);
   EXPECT_EQ(hit({list_of({"cod"})}, "a ¢0d"), "¢0d");
   // Turned round on the screen, and spelled in what no screen shows.
   EXPECT_EQ(hit(lists, "oh \u202Enrad\u202C that"), "nrad\u202C");

@@ -168,7 +168,9 @@ bool is_word_char(char32_t c) {
 
 Script script_of(char32_t c) {
   const auto in = [c](char32_t first, char32_t last) { return c >= first && c <= last; };
-  if (c < 0x250 || in(0x1E00, 0x1EFF) || in(0x2C60, 0x2C7F) || in(0xA720, 0xA7FF))
+  // With the phonetic letters and small capitals, which are a way to write Latin.
+  if (c < 0x2B0 || in(0x1D00, 0x1D7F) || in(0x1E00, 0x1EFF) || in(0x2C60, 0x2C7F) ||
+      in(0xA720, 0xA7FF))
     return is_letter(c) ? Script::kLatin : Script::kOther;
   if (in(0x370, 0x3FF) || in(0x1F00, 0x1FFF)) return Script::kGreek;
   if (in(0x400, 0x52F) || in(0x1C80, 0x1C8F) || in(0xA640, 0xA69F)) return Script::kCyrillic;

@@ -14,29 +14,6 @@ int64_t letters_in(std::string_view text) {
   return count;
 }
 
-// Adds a level's time when it ends.
-class Timer {
- public:
-  Timer(std::vector<LevelTiming>& timings, std::string level)
-      : timings_(timings), level_(std::move(level)) {}
-  ~Timer() {
-    const std::chrono::duration<double, std::milli> spent = Clock::now() - start_;
-    for (LevelTiming& timing : timings_)
-      if (timing.level == level_) {
-        timing.milliseconds += spent.count();
-        return;
-      }
-    timings_.push_back({level_, spent.count()});
-  }
-  Timer(const Timer&) = delete;
-  Timer& operator=(const Timer&) = delete;
-
- private:
-  std::vector<LevelTiming>& timings_;
-  std::string level_;
-  Clock::time_point start_ = Clock::now();
-};
-
 }  // namespace
 
 void Pipeline::Run::fail(int part, const std::string& level, const std::string& reason,
@@ -80,84 +57,13 @@ Readiness Pipeline::readiness() const {
   return readiness;
 }
 
-void Pipeline::run_hashes(Run& run) const {
-  if (policy_.hash_lists.empty()) return;
-  const Timer timer(run.timings, "hash");
-  for (const PreparedPart& part : run.prepared.parts) {
-    try {
-      run_hashes(run, part);
-    } catch (const std::exception& error) {
-      std::vector<std::string> categories;
-      for (const HashListOptions& list : policy_.hash_lists) categories.push_back(list.category);
-      run.fail(part.part, "hash", "signal_failed", error.what(), policy_.hash_fail, part.modality,
-               categories);
-    }
-  }
-}
-
-void Pipeline::run_hashes(Run& run, const PreparedPart& part) const {
-  std::vector<HashHit> found = hashes_.find_exact(part.sha256);
-  bool compared = hashes_.has_exact();
-  if (part.modality == Modality::kImage && hashes_.has_pdq()) {
-    const PdqVariants variants = pdq_variants(*part.image);
-    if (variants.quality >= 50)
-      run.prepared.results[static_cast<size_t>(part.part)].pdq = variants.hashes[0].hex();
-    for (HashHit& hit : hashes_.find_near(variants)) found.push_back(std::move(hit));
-    // Below a list's floor nothing was compared.
-    compared = compared || variants.quality >= hashes_.min_quality();
-  }
-  if (compared) run.scanned(part.part, "hash");
-  for (const HashHit& one : found) {
-    const HashListOptions& list = policy_.hash_lists[static_cast<size_t>(one.list)];
-    RuleHit hit;
-    hit.kind = list.kind;
-    hit.rule = list.name;
-    hit.category = list.category;
-    hit.part = part.part;
-    hit.distance = one.distance;
-    hit.detail = one.id;
-    run.decider.set_actions(hit, list.action, list.mode);
-    run.findings.rules.push_back(std::move(hit));
-  }
-}
-
-void Pipeline::run_rules(Run& run, const std::vector<PreparedPart>& texts) const {
-  if (!rules_.looks_at(run.request.side)) return;
-  const Timer timer(run.timings, "rules");
-  for (const PreparedPart& part : texts) {
-    if (part.modality != Modality::kText) continue;
-    std::vector<int32_t> failed;
-    for (const TextHit& one : rules_.scan(part.text, run.request.side, failed)) {
-      const WordListOptions& list = policy_.word_lists[static_cast<size_t>(one.list)];
-      RuleHit hit;
-      hit.kind = list.kind;
-      hit.rule = list.name;
-      hit.category = list.category;
-      hit.part = part.part;
-      hit.from_ocr = part.from_ocr;
-      hit.begin = one.begin;
-      hit.end = one.end;
-      hit.detail = "entry " + std::to_string(one.entry + 1) + ", " + one.view;
-      run.decider.set_actions(hit, list.action, list.mode);
-      run.findings.rules.push_back(std::move(hit));
-    }
-    run.scanned(part.part, "rules");
-    for (const int32_t index : failed) {
-      const WordListOptions& list = policy_.word_lists[static_cast<size_t>(index)];
-      run.fail(part.part, "rules", "rule_limit",
-               "a regex of list '" + list.name + "' ran into its step limit", list.fail,
-               Modality::kText, {list.category});
-    }
-  }
-}
-
 void Pipeline::run_signal(Run& run, const Level& level,
                           const std::vector<PreparedPart>& parts) const {
   std::vector<PreparedPart> mine;
   for (const PreparedPart& part : parts)
     if (level.signal->scans(part.modality)) mine.push_back(part);
   if (mine.empty()) return;
-  const Timer timer(run.timings, level.name == "clip" ? "clip" : level.signal->name());
+  const LevelTimer timer(run.timings, level.name == "clip" ? "clip" : level.signal->name());
   const auto categories = level.signal->categories();
   const auto fail_all = [&](const std::string& reason, const std::string& detail) {
     for (const PreparedPart& part : mine)
@@ -198,7 +104,7 @@ void Pipeline::run_ocr(Run& run) const {
   if (!ocr_) return;
   std::vector<PreparedPart> texts;
   {
-    const Timer timer(run.timings, "ocr");
+    const LevelTimer timer(run.timings, "ocr");
     for (const PreparedPart& part : run.prepared.parts) {
       if (part.modality != Modality::kImage) continue;
       if (run.late()) {
@@ -270,7 +176,7 @@ void Pipeline::check_scanned(Run& run) const {
 
 void Pipeline::run_levels(Run& run) const {
   {
-    const Timer timer(run.timings, "limits");
+    const LevelTimer timer(run.timings, "limits");
     run.prepared = prepare_parts(run.request, policy_, fetcher_, scale_for_);
   }
   for (const ScanFailure& failure : run.prepared.failures) {
@@ -319,7 +225,7 @@ Decision Pipeline::check(const GuardRequest& request) const {
   decision.stopped_at = run.stopped_at;
   decision.models = versions_;
   if (request.modify && decision.action == Action::kModify) {
-    const Timer timer(run.timings, "modify");
+    const LevelTimer timer(run.timings, "modify");
     try {
       modify(run, decision);
     } catch (const std::exception& error) {
@@ -330,7 +236,7 @@ Decision Pipeline::check(const GuardRequest& request) const {
     }
   }
   if (request.explain) {
-    const Timer timer(run.timings, "explain");
+    const LevelTimer timer(run.timings, "explain");
     explain(run, decision);
   }
   decision.timings = std::move(run.timings);

@@ -47,13 +47,15 @@ class Pipeline {
   // Categories that some level answers for when it looks at a part of this kind.
   std::vector<std::string> categories_of(Modality modality) const;
   void run_levels(Run& run) const;
-  void run_hashes(Run& run) const;
-  void run_hashes(Run& run, const PreparedPart& part) const;
-  void run_rules(Run& run, const std::vector<PreparedPart>& texts) const;
   void run_signals(Run& run, const std::vector<PreparedPart>& parts) const;
   void run_signal(Run& run, const Level& level, const std::vector<PreparedPart>& parts) const;
   void run_ocr(Run& run) const;
   void check_scanned(Run& run) const;
+  // pipeline_lists.cpp
+  void run_hashes(Run& run) const;
+  void run_hashes(Run& run, const PreparedPart& part) const;
+  void add_hash_hits(Run& run, int part, const std::vector<HashHit>& hits) const;
+  void run_rules(Run& run, const std::vector<PreparedPart>& texts) const;
   // pipeline_output.cpp
   void modify(const Run& run, Decision& decision) const;
   void modify_image(const Run& run, const PreparedPart& part, Decision& decision) const;
@@ -95,6 +97,29 @@ struct Pipeline::Run {
             const std::string& detail, FailMode mode, Modality modality,
             const std::vector<std::string>& categories = {});
   void scanned(int part, const std::string& level);
+};
+
+// Adds a level's time when it ends.
+class LevelTimer {
+ public:
+  LevelTimer(std::vector<LevelTiming>& timings, std::string level)
+      : timings_(timings), level_(std::move(level)) {}
+  ~LevelTimer() {
+    const std::chrono::duration<double, std::milli> spent = Clock::now() - start_;
+    for (LevelTiming& timing : timings_)
+      if (timing.level == level_) {
+        timing.milliseconds += spent.count();
+        return;
+      }
+    timings_.push_back({level_, spent.count()});
+  }
+  LevelTimer(const LevelTimer&) = delete;
+  LevelTimer& operator=(const LevelTimer&) = delete;
+
+ private:
+  std::vector<LevelTiming>& timings_;
+  std::string level_;
+  Clock::time_point start_ = Clock::now();
 };
 
 }  // namespace parapet::guard

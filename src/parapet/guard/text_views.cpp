@@ -89,13 +89,16 @@ Folded with_lookalikes(const Folded& chars, const ScriptCount& all, bool to_lati
   return out;
 }
 
+// Letters whose pairs make flags.
+bool is_regional(char32_t c) { return c >= 0x1F1E6 && c <= 0x1F1FF; }
+
 // Leetspeak and dots inside words: "b.4-d" is "bad". Whole runs only, and only those with a letter.
 Folded without_leet(const Folded& chars, bool second) {
   Folded out;
   for_each_chunk(chars, [&](size_t first, size_t last) {
     bool letter = false, changed = false;
     for (size_t i = first; i < last; ++i) {
-      letter = letter || is_letter(chars[i].c);
+      letter = letter || is_letter(chars[i].c) || is_regional(chars[i].c);
       changed = changed || leet_letter(chars[i].c, second) != 0 || !is_word_char(chars[i].c);
     }
     if (!letter || !changed) return;
