@@ -486,12 +486,42 @@ def test_calibration_samples_of_training_are_refused_before_training(world, tmp_
     ["--group", "language", "--score-alignment", "1", "--gradient-reversal", "0.1"],
     ["--adversary", "pgd"], ["--augment-copies", "2", "--embedding-noise", "0.1"],
     ["--hidden", "0"], ["--dropout", "0.2"]])
-def test_every_option_trains_heads_that_work(world, tmp_path, flags):
+def test_every_option_trains_heads_that_work(world, trained, tmp_path, flags):
     train(*world, tmp_path / "run", *flags)
+    # Runs repeat bit by bit, so an option without effect would give the plain run's files.
+    name = "guard_heads.json" if "--calibration" in flags else "guard_heads.safetensors"
+    assert (tmp_path / "run/heads" / name).read_bytes() != (trained / "heads" / name).read_bytes()
+    fits = json.loads((tmp_path / "run/heads/guard_heads.json").read_text())["calibration"]
+    if "isotonic" in flags:
+        knots, values = fits["joint.harm"]["knots"], fits["joint.harm"]["probabilities"]
+        assert (np.diff(knots) > 0).all() and (np.diff(values) >= 0).all()
+    if "temperature" in flags:
+        assert all(fit["shift"] == 0 and fit["scale"] != 1 for fit in fits.values())
     run("eval", "guard", "--model", tmp_path / "run", "--data", world[1], "--out",
         tmp_path / "eval", "--resamples", "100")
     got = json.loads((tmp_path / "eval/report.json").read_text())["metrics"]
     assert got["joint.auroc"]["value"] > 0.8
+
+
+def test_copies_are_changed_versions_and_computed_once(world, tmp_path):
+    flags = ["--augment-copies", "2", "--embedding-cache", tmp_path / "cache", "--max-steps", "2"]
+    train(*world, tmp_path / "run", *flags)
+    files = {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()}
+    shapes = {file: {name: x.shape for name, x in load_file(file).items()} for file in files}
+    (copies,) = [file for file in files if shapes[file]["image"][0] == 3]  # of train alone
+    rows = samples(world[1], "train")
+    stored = load_file(copies)
+    image, text = embed(world[0], world[1], rows, tmp_path)
+    for name, plain in (("image", image), ("text", text)):
+        torch.testing.assert_close(stored[name][0], plain, atol=1e-5, rtol=0)
+        present = plain.abs().sum(1) > 0
+        same = [(stored[name][v][present] * plain[present]).sum(1) > 0.99999 for v in (1, 2)]
+        assert 0.2 < 1 - torch.stack(same).double().mean() < 1  # most pictures, some texts
+        assert (stored[name][:, ~present] == 0).all()
+    train(*world, tmp_path / "again", *flags)
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()} == files
+    name = "heads/guard_heads.safetensors"
+    assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
 
 
 def test_warnings_name_the_documents_ranges(world, tmp_path):
