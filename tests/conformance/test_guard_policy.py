@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from clip_probe import PARAPET, ROOT
+from guard_support import SIDES, embed, run, samples, train
 from harden_support import write_model
 from serve_support import png
-from test_guard_training import SIDES, embed, run, samples, train
 
 torch.set_num_threads(1)
 CATEGORIES = ["weapon", "death", "alcohol", "drugs", "gesture", "fire", "hazard"]
