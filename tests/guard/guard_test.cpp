@@ -177,6 +177,19 @@ TEST(Guard, WhatThePolicyDoesNotLookAtIsNotScanned) {
   EXPECT_EQ(decision.action, Action::kBlock);
 }
 
+// Small files of one colour that are huge when decoded must not fill the memory together.
+TEST(Guard, TheImagesOfARequestShareAPixelLimit) {
+  const Made made = make("[limits]\nmax_request_pixels=3000\nfail='flag'\n[category.weapon]\n");
+  GuardRequest request;
+  for (int i = 0; i < 4; ++i) request.parts.push_back(Part::image(grey_png(10)));  // 1200 each
+  const Decision decision = made.guard->check(request);
+  ASSERT_EQ(decision.not_scanned.size(), 2u);
+  EXPECT_EQ(decision.not_scanned[0].reason, "too_large");
+  EXPECT_EQ(decision.not_scanned[0].part, 2);
+  EXPECT_EQ(decision.parts[1].state, ScanState::kScanned);
+  EXPECT_EQ(decision.action, Action::kFlag);
+}
+
 // A level that looks at other parts only has not looked at this one.
 TEST(Guard, ListsThatDoNotApplyAreNoScan) {
   const parapet::test::TempFolder folder;

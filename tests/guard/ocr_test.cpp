@@ -42,6 +42,42 @@ TEST(Ocr, ReadsDrawnWordsWithTheirBoxes) {
   EXPECT_TRUE(ocr.read(test::grey_image(128, 300, 300)).text.empty());
 }
 
+// A page of small print would hold a worker for minutes.
+TEST(Ocr, StopsAtTheDeadline) {
+  std::string svg =
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1600 1600\">"
+      "<rect width=\"1600\" height=\"1600\" fill=\"#fff\"/>";
+  for (int y = 20; y < 1600; y += 20)
+    svg +=
+        "<text x=\"5\" y=\"" + std::to_string(y) +
+        "\" font-size=\"16\" font-family=\"DejaVu Sans\">the quick brown dog jumps over the lazy "
+        "cat and the quick brown dog jumps over the lazy cat again</text>";
+  const auto rgba = rasterise_svg(svg + "</svg>", 1600, "test");
+  Image page{1600, 1600, {}};
+  for (size_t i = 0; i < rgba.size(); ++i)
+    if (i % 4 != 3) page.rgb.push_back(rgba[i]);
+  const auto folder = std::filesystem::path(PARAPET_SOURCE_DIR) / "policies";
+  const Guard guard(Policy::parse("[ocr]\nfail='closed'\n", "p.toml", folder), {}, Context{});
+  Decision decision;
+  for (const int milliseconds : {500, 5000, 20'000}) {  // a busy machine begins late
+    GuardRequest request{.parts = {Part::image(encode_png(page, 1))}};
+    request.deadline = Clock::now() + std::chrono::milliseconds(milliseconds);
+    decision = guard.check(request);
+    if (!decision.not_scanned.empty() && decision.not_scanned[0].level == "ocr" &&
+        decision.not_scanned[0].detail != "not begun in time")
+      break;
+  }
+  ASSERT_EQ(decision.not_scanned.size(), 1u);
+  EXPECT_EQ(decision.not_scanned[0].level, "ocr");
+  EXPECT_EQ(decision.not_scanned[0].reason, "deadline");
+  EXPECT_EQ(decision.not_scanned[0].detail, "not read to its end in time");
+  EXPECT_EQ(decision.parts[0].ocr_characters, -1);
+  EXPECT_EQ(decision.action, Action::kBlock);
+  // The engine reads on.
+  EXPECT_NE(Ocr({.enabled = true}).read(drawn("hello", "darn")).text.find("darn"),
+            std::string::npos);
+}
+
 TEST(Ocr, UnknownLanguagesAreNamed) {
   EXPECT_THROW(Ocr({.enabled = true, .languages = "xxx"}), UsageError);
 }

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <tesseract/baseapi.h>
+#include <tesseract/ocrclass.h>
 #include <tesseract/resultiterator.h>
 
 #include <algorithm>
@@ -122,7 +123,7 @@ OcrText Ocr::Impl::words_of(tesseract::TessBaseAPI& engine, double scale) const 
   return result;
 }
 
-OcrText Ocr::read(const Image& image) {
+OcrText Ocr::read(const Image& image, const std::optional<Clock::time_point>& deadline) {
   if (image.rgb.empty()) throw DataError("ocr", "the image has no pixels");
   const int64_t small = std::min(image.width, image.height);
   const int64_t large = std::max(image.width, image.height);
@@ -142,8 +143,19 @@ OcrText Ocr::read(const Image& image) {
   engine->SetImage(page.rgb.data(), static_cast<int>(page.width), static_cast<int>(page.height), 3,
                    static_cast<int>(page.width * 3));
   engine->SetSourceResolution(150);
-  if (engine->Recognize(nullptr) != 0) throw DataError("ocr", "the engine failed");
-  OcrText result = impl_->words_of(*engine, scale);
+  tesseract::ETEXT_DESC monitor;
+  if (deadline) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(*deadline - Clock::now()).count();
+    monitor.set_deadline_msecs(static_cast<int32_t>(std::clamp<int64_t>(left, 1, 1 << 30)));
+  }
+  OcrText result;
+  if (engine->Recognize(&monitor) == 0)
+    result = impl_->words_of(*engine, scale);
+  else if (deadline && Clock::now() >= *deadline)
+    result.in_time = false;
+  else
+    throw DataError("ocr", "the engine failed");
   impl_->give_back(std::move(engine));
   return result;
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct OcrWord {
 struct OcrText {
   std::string text;  // words joined by blanks, lines by '\n'; UTF-8
   std::vector<OcrWord> words;
+  bool in_time = true;  // false: stopped at the deadline, nothing was read
 };
 
 class Ocr {
@@ -29,9 +31,9 @@ class Ocr {
   Ocr(const Ocr&) = delete;
   Ocr& operator=(const Ocr&) = delete;
 
-  // Thread-safe: engines are pooled, each computes on the caller's thread alone. DataError when the
-  // engine fails.
-  OcrText read(const Image& image);
+  // Thread-safe: engines are pooled, each computes on the caller's thread alone. A page full of
+  // small print takes minutes: it is given up at the deadline. DataError when the engine fails.
+  OcrText read(const Image& image, const std::optional<Clock::time_point>& deadline = {});
   static std::string version();
 
  private:

@@ -113,7 +113,12 @@ void Pipeline::run_ocr(Run& run) const {
         continue;
       }
       try {
-        OcrText read = ocr_->read(*part.image);
+        OcrText read = ocr_->read(*part.image, run.deadline);
+        if (!read.in_time) {
+          run.fail(part.part, "ocr", "deadline", "not read to its end in time", policy_.ocr.fail,
+                   Modality::kImage, categories_of(Modality::kText));
+          continue;
+        }
         run.scanned(part.part, "ocr");
         run.prepared.results[static_cast<size_t>(part.part)].ocr_characters =
             static_cast<int>(read.text.size());
@@ -177,7 +182,7 @@ void Pipeline::check_scanned(Run& run) const {
 void Pipeline::run_levels(Run& run) const {
   {
     const LevelTimer timer(run.timings, "limits");
-    run.prepared = prepare_parts(run.request, policy_, fetcher_, scale_for_);
+    run.prepared = prepare_parts(run.request, policy_, fetcher_, scale_for_, run.deadline);
   }
   for (const ScanFailure& failure : run.prepared.failures) {
     const Modality modality = run.request.parts[static_cast<size_t>(failure.part)].modality();

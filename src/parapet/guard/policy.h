@@ -40,6 +40,7 @@ struct LimitOptions {
   int64_t max_text_bytes = 1 << 20;
   int64_t max_image_bytes = 20 << 20;
   int64_t max_image_pixels = 50'000'000;
+  int64_t max_request_pixels = 100'000'000;  // decoded, of all images of a request together
   int64_t min_image_side = 1;
   double deadline_ms = 0;     // a request's own may be earlier; 0 = none
   bool stop_on_block = true;  // once a hash or rule blocks, the dearer levels are not asked

@@ -51,6 +51,8 @@ void PolicyReader::read_limits(TomlTable& top) {
   table.read("max_text_bytes", limits.max_text_bytes, 1, kMaxBytes);
   table.read("max_image_bytes", limits.max_image_bytes, 1, kMaxBytes);
   table.read("max_image_pixels", limits.max_image_pixels, 1, kMaxPixels);
+  if (!table.read("max_request_pixels", limits.max_request_pixels, 1, kMaxPixels))
+    limits.max_request_pixels = std::max(limits.max_request_pixels, limits.max_image_pixels);
   table.read("min_image_side", limits.min_image_side, 1, 65'535);
   table.read("deadline_ms", limits.deadline_ms, 0, 3.6e6);
   table.read("stop_on_block", limits.stop_on_block);

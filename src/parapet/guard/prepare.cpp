@@ -14,8 +14,12 @@ namespace {
 class Preparer {
  public:
   Preparer(const GuardRequest& request, const Policy& policy, const Fetcher& fetcher,
-           int64_t scale_for)
-      : request_(request), policy_(policy), fetcher_(fetcher), scale_for_(scale_for) {}
+           int64_t scale_for, const std::optional<Clock::time_point>& deadline)
+      : request_(request),
+        policy_(policy),
+        fetcher_(fetcher),
+        scale_for_(scale_for),
+        deadline_(deadline) {}
 
   Prepared run() {
     const auto limit = static_cast<size_t>(policy_.limits.max_parts);
@@ -64,6 +68,8 @@ class Preparer {
   }
 
   void add_image(const Part& part) {
+    if (deadline_ && Clock::now() >= *deadline_)
+      return fail("limits", "deadline", "not begun in time");
     PreparedPart prepared;
     prepared.part = index_;
     prepared.modality = Modality::kImage;
@@ -86,7 +92,7 @@ class Preparer {
     const bool data = to_lower_ascii(std::string_view(url).substr(0, 5)) == "data:";
     const int64_t cap = policy_.limits.max_image_bytes;
     const auto start = Clock::now();
-    Fetched fetched = data ? read_data_uri(url, cap) : fetcher_.fetch(url, cap, request_.deadline);
+    Fetched fetched = data ? read_data_uri(url, cap) : fetcher_.fetch(url, cap, deadline_);
     const std::chrono::duration<double, std::milli> spent = Clock::now() - start;
     out_.fetch_milliseconds += spent.count();
     if (!fetched.ok()) {
@@ -109,6 +115,12 @@ class Preparer {
                  std::to_string(limits.max_image_pixels));
         return false;
       }
+      if (pixels_ + width * height > limits.max_request_pixels) {
+        fail("limits", "too_large",
+             "with the images before it more than " + std::to_string(limits.max_request_pixels) +
+                 " pixels, which is what the policy takes at once");
+        return false;
+      }
       if (std::min(width, height) < limits.min_image_side) {
         fail("limits", "too_small", std::to_string(width) + " x " + std::to_string(height));
         return false;
@@ -119,6 +131,7 @@ class Preparer {
       options.scale_for = scale_for_;
       prepared.image =
           std::make_shared<Image>(decode_image(prepared.bytes, result().label, options));
+      pixels_ += prepared.image->width * prepared.image->height;
       if (has_more_frames(prepared.bytes))
         fail("limits", "more_frames", "an animation: only its first picture is looked at");
       return true;
@@ -134,6 +147,8 @@ class Preparer {
   const Policy& policy_;
   const Fetcher& fetcher_;
   int64_t scale_for_;
+  std::optional<Clock::time_point> deadline_;
+  int64_t pixels_ = 0;  // decoded so far
   int index_ = 0;
   Prepared out_;
 };
@@ -141,8 +156,8 @@ class Preparer {
 }  // namespace
 
 Prepared prepare_parts(const GuardRequest& request, const Policy& policy, const Fetcher& fetcher,
-                       int64_t scale_for) {
-  return Preparer(request, policy, fetcher, scale_for).run();
+                       int64_t scale_for, const std::optional<Clock::time_point>& deadline) {
+  return Preparer(request, policy, fetcher, scale_for, deadline).run();
 }
 
 }  // namespace parapet::guard

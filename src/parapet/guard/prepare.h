@@ -1,6 +1,7 @@
 // The first level: limits, data URIs, downloads, decoding. What passes is ready for every signal;
 // what does not is a failure with its reason.
 #pragma once
+#include <optional>
 #include <vector>
 
 #include "parapet/guard/decision.h"
@@ -17,8 +18,9 @@ struct Prepared {
   double fetch_milliseconds = 0;
 };
 
-// `scale_for` as DecodeOptions: what the encoder needs; 0 = decode in full.
+// `scale_for` as DecodeOptions: what the encoder needs; 0 = decode in full. Images that the
+// deadline leaves no time to read fail with reason deadline.
 Prepared prepare_parts(const GuardRequest& request, const Policy& policy, const Fetcher& fetcher,
-                       int64_t scale_for);
+                       int64_t scale_for, const std::optional<Clock::time_point>& deadline = {});
 
 }  // namespace parapet::guard
