@@ -105,6 +105,15 @@ def test_damaged_images_are_never_clean(server, name):
     assert failure["reason"] in ("empty", "bad_image", "too_large"), failure
 
 
+def test_many_huge_images_share_a_limit(server):
+    """Twelve kilobytes each, twelve megabytes decoded."""
+    decision = server.guard(*[image(png(2000, 1999))] * 30).json()
+    states = [part["state"] for part in decision["parts"]]
+    assert states == ["scanned"] * 25 + ["not_scanned"] * 5  # 100 million pixels in all
+    assert {f["reason"] for f in decision["not_scanned"]} == {"too_large"}
+    assert decision["action"] == "block"
+
+
 def animation(kind, frames):
     out = io.BytesIO()
     pictures = [Image.new("RGB", (40, 30), (60 * i, 2, 3)) for i in range(frames)]
