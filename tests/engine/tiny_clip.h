@@ -20,16 +20,19 @@ struct TinyClipShape {
   int64_t eos_token_id = 49407;
   int64_t layers = 3;
   int64_t width = 64;
+  int64_t dim = 48;
   int64_t image_size = 32;
   int64_t patch_size = 8;
+  int64_t heads = 0;  // 0 = one per 32 columns
 };
 
 inline ClipConfig tiny_config(const TinyClipShape& shape) {
   ClipConfig config;
-  config.projection_dim = config.text.projection_dim = config.vision.projection_dim = 48;
+  config.projection_dim = config.text.projection_dim = config.vision.projection_dim = shape.dim;
   config.text.hidden_size = config.vision.hidden_size = shape.width;
   config.text.intermediate_size = config.vision.intermediate_size = 4 * shape.width;
-  config.text.num_attention_heads = config.vision.num_attention_heads = shape.width / 32;
+  config.text.num_attention_heads = config.vision.num_attention_heads =
+      shape.heads > 0 ? shape.heads : shape.width / 32;
   config.text.num_hidden_layers = config.vision.num_hidden_layers = shape.layers;
   config.text.hidden_act = config.vision.hidden_act = shape.activation;
   config.text.eos_token_id = shape.eos_token_id;

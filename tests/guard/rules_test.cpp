@@ -80,6 +80,9 @@ TEST(Rules, SeesThroughDisguises) {
   }
   for (const std::string word : {"🇩🇦🇷🇳", "ᴅᴀʀɴ", "ᴅᴀrn"}) EXPECT_EQ(hit(lists, word), word);
   EXPECT_EQ(hit({list_of({"cod"})}, "a ¢0d"), "¢0d");
+  for (const std::string word : {"dar-\nn", "da-\r\n  rn"})
+    EXPECT_EQ(hit(lists, "oh " + word + " that"), word);
+  EXPECT_EQ(hit(lists, "oh dar-\n\n- n that - dar\n-n"), "none");
   // Turned round on the screen, and spelled in what no screen shows.
   EXPECT_EQ(hit(lists, "oh \u202Enrad\u202C that"), "nrad\u202C");
   EXPECT_EQ(hit(lists, "oh nrad that"), "none");

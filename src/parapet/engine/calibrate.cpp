@@ -14,6 +14,8 @@
 #include "parapet/core/strings.h"
 #include "parapet/engine/calibrate_ranges.h"
 #include "parapet/engine/clip_text_inputs.h"
+#include "parapet/engine/int8_clip.h"
+#include "parapet/engine/native_encoder.h"
 #include "parapet/engine/openvino_clip.h"
 #include "parapet/engine/openvino_encoder.h"
 #include "parapet/engine/openvino_program.h"
@@ -260,8 +262,20 @@ void fit_to_held_out(const fs::path& folder, const ClipConfig& config,
   };
   if (config.has_vision()) gate("image.cosine", result.image_cosines);
   if (config.has_text()) gate("text.cosine", result.text_cosines);
+  // Both backends compute the same sums but round in different places: each has its gate.
+  result.native_obstacle = Int8Tower::obstacle(config, result.ranges);
+  std::unique_ptr<Encoder> native;
+  if (result.native_obstacle.empty()) {
+    native = open_native_encoder(folder, result.ranges, encoder, context);
+    if (config.has_vision())
+      gate("native.image.cosine", cosines(native->encode_images(held_out.images, context), images));
+    if (config.has_text())
+      gate("native.text.cosine", cosines(native->encode_texts(held_out.texts, context), texts));
+  }
+  // Further gates look at what a guard on this machine would use.
+  Encoder& deployed = native && !int8::has_matrix_unit() ? *native : *quantized;
   for (const auto& extra : options.gates)
-    for (GateResult& further : extra(*reference, *quantized))
+    for (GateResult& further : extra(*reference, deployed))
       result.gates.push_back(std::move(further));
 }
 

@@ -52,7 +52,8 @@ struct CalibrationResult {
   QuantizationRanges ranges;
   std::vector<PointChoice> choices;                // in the order of quantization_points()
   std::vector<float> image_cosines, text_cosines;  // int8 against fp32, per held-out input
-  std::vector<GateResult> gates;                   // the cosine gates first
+  std::vector<GateResult> gates;                   // the cosine gates first, per backend
+  std::string native_obstacle;  // why the native backend cannot run them; empty = it can
   double seconds = 0;
   bool passed() const;
 };

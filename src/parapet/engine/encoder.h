@@ -17,19 +17,19 @@
 namespace parapet {
 
 struct EncoderOptions {
-  std::string backend = "torch";  // torch | openvino
-  // fp32 | bf16 | int8 | auto: int8 for a folder that `parapet quantize` wrote (openvino), else
-  // bf16 where the hardware has it, else fp32.
+  std::string backend = "torch";  // torch | openvino | native
+  // fp32 | bf16 | int8 | auto: int8 for a folder that `parapet quantize` wrote (openvino, native),
+  // else bf16 where the hardware has it, else fp32.
   std::string precision = "auto";
   std::string device = "cpu";  // cpu | cuda[:n]
-  std::string adapter;         // PEFT folder to apply; empty = none
+  std::string adapter{};       // PEFT folder to apply; empty = none
   int64_t batch_images = 64;   // images per forward pass
   int64_t batch_texts = 64;    // texts per forward pass
   bool exact_decode = false;   // full JPEG decode even where a scaled one would do
   int64_t decode_threads = 0;  // 0 = all cores
-  int64_t threads = 0;         // openvino: compute threads; 0 = all cores
+  int64_t threads = 0;         // openvino, native: compute threads; 0 = all cores
   int64_t streams = 0;         // openvino: batches computed side by side; 0 = one per thread
-  std::string cache_dir;       // openvino: folder for compiled graphs; empty = none kept
+  std::string cache_dir{};     // openvino: folder for compiled graphs; empty = none kept
   // Weights are read into memory instead of mapped: the model's files may be cut short, replaced or
   // removed while the encoder lives. For servers; not a flag.
   bool copy_weights = false;

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "parapet/engine/crew.h"
+#include "parapet/core/crew.h"
 #include "parapet/engine/int8_walk.h"
 #include "parapet/engine/quantization.h"
 #include "parapet/formats/image_processor.h"

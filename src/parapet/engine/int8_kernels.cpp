@@ -490,6 +490,33 @@ PARAPET_VNNI void attend(const Head& head, const AttentionScales& scales, uint8_
   });
 }
 
+#else
+
+bool supported() { return false; }
+bool has_matrix_unit() { return false; }
+
+namespace {
+[[noreturn]] void unsupported() {
+  throw Error(ErrorKind::kInternal, "int8 kernels were called on a processor without them");
+}
+}  // namespace
+
+void product(const Linear&, const uint8_t*, int64_t, float*, Range) { unsupported(); }
+void product_add(const Linear&, const uint8_t*, int64_t, float*, Range) { unsupported(); }
+void product_bytes(const Linear&, const uint8_t*, int64_t, uint8_t*, Range) { unsupported(); }
+void product_signed(const Linear&, const uint8_t*, int64_t, int8_t*, Range) { unsupported(); }
+void product_activated(const Linear&, const uint8_t*, int64_t, nn::Activation, const float*, float,
+                       uint8_t*, Range) {
+  unsupported();
+}
+void normalise(const Norm&, const float*, int64_t, float*, Range) { unsupported(); }
+void normalise_bytes(const Norm&, const float*, int64_t, uint8_t*, Range) { unsupported(); }
+int64_t attention_work(int64_t, int64_t) { return 0; }
+void attend(const Head&, const AttentionScales&, uint8_t*) { unsupported(); }
+void project(const float*, const float*, int64_t, int64_t, int64_t, float*, Range) {
+  unsupported();
+}
+
 #endif
 
 }  // namespace parapet::int8

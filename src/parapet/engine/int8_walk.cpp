@@ -54,8 +54,9 @@ struct Alone {
 struct Batch {
   std::shared_ptr<const Int8Parts> parts;
   Int8Sequences all;
-  at::Tensor x, patches, pooled, out;
-  std::vector<Block> blocks;
+  at::Tensor x, patches;             // [rows, width]; [rows, bytes]
+  at::Tensor pooled = {}, out = {};  // [n, width]; [n, dim]
+  std::vector<Block> blocks = {};
   int64_t rows = 1, longest = 1;  // of a block, of a sequence
 
   at::Tensor attention_work() const {

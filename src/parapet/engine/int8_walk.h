@@ -12,7 +12,7 @@
 #include <optional>
 #include <vector>
 
-#include "parapet/engine/crew.h"
+#include "parapet/core/crew.h"
 #include "parapet/engine/int8_kernels.h"
 
 namespace parapet {

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <thread>
 
+#include "parapet/core/crew.h"
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/memory.h"
 #include "parapet/engine/clip_pipeline.h"
 #include "parapet/engine/clip_text_inputs.h"
-#include "parapet/engine/crew.h"
 #include "parapet/engine/int8_clip.h"
 #include "parapet/engine/openvino_clip.h"
 
@@ -62,16 +62,12 @@ class NativeEncoder final : public ClipPipeline {
   Crew crew_;
 };
 
-QuantizationRanges load_ranges(const fs::path& model, const ClipConfig& config) {
-  return QuantizationRanges::load(model, config, weights_file_hash(model));
-}
-
 }  // namespace
 
 std::string native_obstacle(const fs::path& model) {
   if (!has_quantization(model)) return "the folder holds no quantization ranges";
   const ClipConfig config = ClipConfig::load(model);
-  return Int8Tower::obstacle(config, load_ranges(model, config));
+  return Int8Tower::obstacle(config, QuantizationRanges::peek(model, config));
 }
 
 std::string fastest_cpu_backend(const fs::path& model, const EncoderOptions& options) {
@@ -81,22 +77,11 @@ std::string fastest_cpu_backend(const fs::path& model, const EncoderOptions& opt
   return native ? "native" : "openvino";
 }
 
-std::unique_ptr<Encoder> open_native_encoder(const fs::path& folder, const EncoderOptions& options,
+std::unique_ptr<Encoder> open_native_encoder(const fs::path& folder,
+                                             const QuantizationRanges& ranges,
+                                             const EncoderOptions& options,
                                              const Context& context) {
-  if (options.device != "cpu")
-    throw UsageError("--backend native runs on the CPU; --device is " + options.device);
-  if (options.precision != "auto" && options.precision != "int8")
-    throw UsageError("--backend native computes in int8; --precision is " + options.precision);
-  if (!options.adapter.empty())
-    throw UsageError(
-        "--backend native takes no --adapter: merge it (`parapet export --to hf --adapter ...`), "
-        "then quantize the result");
-  if (!has_quantization(folder))
-    throw UsageError("--backend native: " + (folder / "quantization.safetensors").string() +
-                     " is missing. Make a quantized folder with `parapet quantize --model " +
-                     folder.string() + " --calibration DATA --out Q`");
   const ClipConfig config = ClipConfig::load(folder);
-  const QuantizationRanges ranges = load_ranges(folder, config);
   const std::string obstacle = Int8Tower::obstacle(config, ranges);
   if (!obstacle.empty())
     throw UsageError("--backend native: " + obstacle + "; use --backend openvino");
@@ -116,6 +101,25 @@ std::unique_ptr<Encoder> open_native_encoder(const fs::path& folder, const Encod
       options.threads > 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
   context.info("native int8: " + std::to_string(threads) + " threads");
   return std::make_unique<NativeEncoder>(config, assets, options, std::move(towers), threads);
+}
+
+std::unique_ptr<Encoder> open_native_encoder(const fs::path& folder, const EncoderOptions& options,
+                                             const Context& context) {
+  if (options.device != "cpu")
+    throw UsageError("--backend native runs on the CPU; --device is " + options.device);
+  if (options.precision != "auto" && options.precision != "int8")
+    throw UsageError("--backend native computes in int8; --precision is " + options.precision);
+  if (!options.adapter.empty())
+    throw UsageError(
+        "--backend native takes no --adapter: merge it (`parapet export --to hf --adapter ...`), "
+        "then quantize the result");
+  if (!has_quantization(folder))
+    throw UsageError("--backend native: " + (folder / "quantization.safetensors").string() +
+                     " is missing. Make a quantized folder with `parapet quantize --model " +
+                     folder.string() + " --calibration DATA --out Q`");
+  const QuantizationRanges ranges =
+      QuantizationRanges::load(folder, ClipConfig::load(folder), weights_file_hash(folder));
+  return open_native_encoder(folder, ranges, options, context);
 }
 
 }  // namespace parapet

@@ -15,6 +15,11 @@ namespace parapet {
 std::unique_ptr<Encoder> open_native_encoder(const std::filesystem::path& model,
                                              const EncoderOptions& options, const Context& context);
 
+// The same with ranges in memory; used while quantizing.
+std::unique_ptr<Encoder> open_native_encoder(const std::filesystem::path& model,
+                                             const QuantizationRanges& ranges,
+                                             const EncoderOptions& options, const Context& context);
+
 // Why the native backend cannot run a folder; empty = it can.
 std::string native_obstacle(const std::filesystem::path& model);
 // "native" where it can run the folder and this processor has no matrix unit (AMX) that OpenVINO

@@ -18,10 +18,10 @@ class Model;
 namespace parapet {
 
 struct OpenVinoSettings {
-  bool bf16 = false;                // float arithmetic in bfloat16 (where the processor has it)
-  int64_t threads = 0;              // 0 = all cores
-  int64_t streams = 1;              // requests computed side by side, sharing the threads
-  std::filesystem::path cache_dir;  // compiled graphs are kept here; empty = nowhere
+  bool bf16 = false;                  // float arithmetic in bfloat16 (where the processor has it)
+  int64_t threads = 0;                // 0 = all cores
+  int64_t streams = 1;                // requests computed side by side, sharing the threads
+  std::filesystem::path cache_dir{};  // compiled graphs are kept here; empty = nowhere
 };
 
 struct OpenVinoPort {

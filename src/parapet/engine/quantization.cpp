@@ -106,6 +106,15 @@ std::string weights_file_hash(const fs::path& folder) {
 
 QuantizationRanges QuantizationRanges::load(const fs::path& folder, const ClipConfig& config,
                                             const std::string& weights_hash) {
+  QuantizationRanges ranges = peek(folder, config);
+  if (ranges.weights_hash != weights_hash)
+    throw DataError((folder / kFile).string(),
+                    "was measured on other weights than the folder holds",
+                    "Run `parapet quantize` again after changing the model.");
+  return ranges;
+}
+
+QuantizationRanges QuantizationRanges::peek(const fs::path& folder, const ClipConfig& config) {
   const fs::path file = folder / kFile;
   const TensorArchive archive = TensorArchive::open(file);
   auto metadata = [&](const std::string& key) {
@@ -117,9 +126,6 @@ QuantizationRanges QuantizationRanges::load(const fs::path& folder, const ClipCo
                     "Make it with `parapet quantize`.");
   QuantizationRanges ranges;
   ranges.weights_hash = metadata("weights_sha256");
-  if (ranges.weights_hash != weights_hash)
-    throw DataError(file.string(), "was measured on other weights than the folder holds",
-                    "Run `parapet quantize` again after changing the model.");
   std::vector<std::string> problems;
   for (const auto& [name, channels] : quantization_points(config))
     ranges.points[name] = read_point(archive, name, channels, problems);

@@ -1,5 +1,5 @@
-// Ranges of post-training int8 quantization: what `parapet quantize` measures and the OpenVINO
-// backend builds into its graphs.
+// Ranges of post-training int8 quantization: what `parapet quantize` measures, the OpenVINO backend
+// builds into its graphs and the native backend into its weights.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -31,6 +31,8 @@ struct QuantizationRanges {
   // or was measured on other weights than those of `folder`.
   static QuantizationRanges load(const std::filesystem::path& folder, const ClipConfig& config,
                                  const std::string& weights_hash);
+  // The same without knowing the weights: to look at, not to compute with.
+  static QuantizationRanges peek(const std::filesystem::path& folder, const ClipConfig& config);
   void save(const std::filesystem::path& folder) const;
   // Of everything in it.
   std::string hash() const;

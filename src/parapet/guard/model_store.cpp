@@ -2,6 +2,7 @@
 
 #include "parapet/engine/cached_encoder.h"
 #include "parapet/engine/encoder.h"
+#include "parapet/engine/native_encoder.h"
 
 namespace parapet::guard {
 
@@ -9,11 +10,11 @@ std::shared_ptr<const SharedEncoder> ModelStore::encoder(const EncoderRequest& r
                                                          const Context& context) {
   EncoderOptions options;
   options.device = request.device;
-  options.backend = request.backend != "auto" ? request.backend
-                    : request.device == "cpu" ? "openvino"
-                                              : "torch";
   options.precision = request.precision;
   options.adapter = request.adapter.string();
+  options.backend = request.backend != "auto" ? request.backend
+                    : request.device == "cpu" ? fastest_cpu_backend(request.model, options)
+                                              : "torch";
   options.threads = request.threads;
   options.copy_weights = true;
   options.cache_dir = cache_.string();

@@ -15,7 +15,7 @@ namespace parapet::guard {
 struct EncoderRequest {
   std::filesystem::path model;
   std::filesystem::path adapter;  // PEFT folder; empty = none
-  std::string backend = "auto";   // auto = openvino on the CPU, torch elsewhere
+  std::string backend = "auto";   // auto = native or openvino on the CPU, torch elsewhere
   std::string precision = "auto";
   std::string device = "cpu";
   int64_t threads = 0;

@@ -148,6 +148,23 @@ Folded as_shown(std::string_view text, Folded chars) {
   return chars;
 }
 
+// "ba-\nd": a word parted at the end of a line.
+Folded across_lines(std::string_view text, const Folded& chars) {
+  Folded out;
+  for (size_t i = 0; i < chars.size(); ++i) {
+    const bool parted =
+        chars[i].c == '-' && i > 0 && is_letter(chars[i - 1].c) && i + 2 < chars.size() &&
+        is_letter(chars[i + 2].c) && chars[i + 1].c == ' ' &&
+        text.substr(chars[i + 1].begin, chars[i + 1].end - chars[i + 1].begin).find('\n') !=
+            std::string_view::npos;
+    if (parted)
+      ++i;  // and the line's end
+    else
+      out.push_back(chars[i]);
+  }
+  return out;
+}
+
 // Letters spelled in tag characters: nobody sees them, but a model reads them.
 Folded hidden_letters(std::string_view text) {
   Folded out;
@@ -227,6 +244,8 @@ std::vector<TextView> text_views(std::string_view text, bool with_accents, bool 
   if (text.find(kReversed) != std::string_view::npos)
     add("reversed", as_shown(text, latin), false, false);
   add("tags", hidden_letters(text), false, false);
+  if (text.find("-\n") != std::string_view::npos || text.find("-\r\n") != std::string_view::npos)
+    add("lines", across_lines(text, latin), false, false);
   add("leet", without_leet(latin, false), true, false);
   add("leet", without_leet(latin, true), true, false);
   add("spaced", joined_letters(latin), true, false);

@@ -11,7 +11,7 @@
 namespace parapet::guard {
 
 struct TextView {
-  const char* name;  // plain, lookalike, accents, leet, spaced, reversed, tags
+  const char* name;  // plain, lookalike, accents, leet, spaced, reversed, tags, lines
   Folded chars;
   bool whole = false;  // matches must cover a whole run between spaces (short entries)
   bool accents_folded = false;

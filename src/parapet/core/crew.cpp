@@ -1,4 +1,4 @@
-#include "parapet/engine/crew.h"
+#include "parapet/core/crew.h"
 
 #include <algorithm>
 #include <chrono>
@@ -31,9 +31,11 @@ Crew::~Crew() {
 }
 
 void Crew::invite(std::shared_ptr<const std::function<void()>> work) {
+  if (threads_.empty()) return;
   {
     const std::lock_guard lock(mutex_);
     work_ = std::move(work);
+    taken_ = 0;
     ++round_;
   }
   invited_.notify_all();
@@ -46,11 +48,12 @@ void Crew::serve() {
     invited_.wait(lock, [&] { return closing_ || round_ != seen; });
     if (closing_) return;
     seen = round_;
-    const auto work = work_;
+    auto work = work_;
+    if (++taken_ == count_ - 1) work_.reset();  // what it owns goes with the last thread's copy
     lock.unlock();
     (*work)();
+    work.reset();
     lock.lock();
-    if (seen == round_) work_.reset();  // what it owns goes when the last thread is through
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -49,7 +50,7 @@ class Crew {
   std::mutex mutex_;
   std::condition_variable invited_;
   std::shared_ptr<const std::function<void()>> work_;
-  int64_t round_ = 0;
+  int64_t round_ = 0, taken_ = 0;  // invitations; threads that took up the last one
   bool closing_ = false;
   std::vector<std::thread> threads_;
 };
