@@ -1,6 +1,7 @@
 """The OpenVINO backend and int8 through the command line: public shapes against `transformers`,
 quantization with its gate."""
 import json
+import pathlib
 import subprocess
 
 import numpy as np
@@ -51,6 +52,10 @@ def embed(model, folder, out, *more, code=0):
     return load_file(out)
 
 
+def vnni():
+    return "avx512_vnni" in pathlib.Path("/proc/cpuinfo").read_text()
+
+
 def least_cosine(a, b):
     return min((a[key] * b[key]).sum(-1).min().item() for key in ("image_embeds", "text_embeds"))
 
@@ -85,6 +90,35 @@ def test_quantize_writes_a_folder_that_runs(tmp_path):
     exact = embed(out, tmp_path, tmp_path / "f.safetensors", "--precision", "fp32")
     assert 0.99 < least_cosine(quantised, exact) < 0.999999
     CLIPModel.from_pretrained(out)
+
+
+# The widest heads (bigG: 104) and the longest sequences (B/16: 197) of the public sizes.
+@pytest.mark.parametrize("size", ["B/16", pytest.param("H/14", marks=pytest.mark.slow),
+                                  pytest.param("bigG/14", marks=pytest.mark.slow)])
+def test_native_int8_at_public_shapes(tmp_path, size):
+    if not vnni():
+        pytest.skip("no AVX-512 VNNI")
+    write_model(cut(PUBLIC[size], 2), tmp_path / "model")
+    write_inputs(tmp_path, 16)
+    out = tmp_path / "int8"
+    result = run("quantize", "--model", tmp_path / "model", "--images", tmp_path / "images.txt",
+                 "--texts", tmp_path / "texts.txt", "--samples", "8", "--held-out", "8",
+                 "--max-kept", "0", "--out", out)
+    assert result["gates"]["native.image.cosine"]["value"] >= 0.995
+    assert result["gates"]["native.text.cosine"]["value"] >= 0.995
+    exact = embed(out, tmp_path, tmp_path / "f.safetensors", "--precision", "fp32")
+    graph = embed(out, tmp_path, tmp_path / "o.safetensors", "--backend", "openvino")
+    native = embed(out, tmp_path, tmp_path / "n.safetensors", "--backend", "native")
+    assert least_cosine(native, graph) >= 0.999
+    assert least_cosine(native, exact) >= least_cosine(graph, exact) - 0.001
+
+
+def test_native_says_what_it_needs(tmp_path):
+    write_model(SMALL, tmp_path / "model")
+    write_inputs(tmp_path, 2)
+    said = run("embed", "--model", tmp_path / "model", "--images", tmp_path / "images.txt", "--out",
+               tmp_path / "x.safetensors", "--backend", "native", code=2)
+    assert "parapet quantize" in said
 
 
 def test_failed_gate_is_exit_4_and_writes_no_ranges(tmp_path):
