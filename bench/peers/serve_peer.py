@@ -233,7 +233,7 @@ def ours_policy(folder, quantised):
     policy.write_text(
         f'name = "bench"\nversion = "1"\ntaxonomy = "{pathlib.Path("policies/taxonomy.toml").resolve()}"\n'
         f'[clip]\nenabled = true\nmodel = "{(quantised or folder).resolve()}"\n'
-        f'backend = "openvino"\nprecision = "{"int8" if quantised else "auto"}"\n'
+        f'backend = "auto"\nprecision = "{"int8" if quantised else "auto"}"\n'
         f"neutral = {json.dumps(NEUTRAL)}\n{zeroshot}{rules}")
     return policy
 
