@@ -3,93 +3,145 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <future>
-#include <numeric>
+#include <set>
 
 namespace parapet {
 namespace {
 
-using Task = std::function<void()>;
+using namespace std::chrono_literals;
 
-TEST(Crew, InvitedThreadsCallTheWork) {
+// Waits at most 20 s; what follows says what is wrong.
+template <class Condition>
+void wait_until(const Condition& condition) {
+  const auto end = std::chrono::steady_clock::now() + 20s;
+  while (!condition() && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(100us);
+}
+
+// Holds everybody who comes until `open`, or until told to leave.
+struct Gate final : SharedWork {
+  std::atomic<int> inside{0}, most{0}, told{0};
+  std::atomic<bool> open{false};
+  void member(const Leave& leave) override {
+    most = std::max<int>(most, ++inside);
+    while (!open && !(leave && leave())) std::this_thread::sleep_for(100us);
+    if (!open) ++told;
+    --inside;
+  }
+};
+
+TEST(Crew, HelpersComeAndTheCallerDoesNotNeedThem) {
   Crew crew(4);
-  auto calls = std::make_shared<std::atomic<int>>(0);
-  auto all = std::make_shared<std::promise<void>>();
-  crew.invite(std::make_shared<const Task>([calls, all] {
-    if (++*calls == 3) all->set_value();
-  }));
-  all->get_future().wait();
-  EXPECT_EQ(*calls, 3);
+  auto gate = std::make_shared<Gate>();
+  std::thread caller([&] { crew.run(gate); });
+  wait_until([&] { return gate->inside == 4; });
+  EXPECT_EQ(gate->inside, 4);
+  gate->open = true;
+  caller.join();
+  Crew alone(0);
+  EXPECT_EQ(alone.count(), 1);
+  alone.run(gate);
 }
 
-TEST(Crew, OfOneHasNoThreadsAndEndsAtOnce) {
-  Crew crew(0);
-  EXPECT_EQ(crew.count(), 1);
-  crew.invite(std::make_shared<const Task>([] { FAIL() << "nobody is there to call it"; }));
-}
-
-TEST(Crew, LetsGoOfTheWorkWhenItIsDone) {
+// A helper leaves when another caller needs its core, and comes back when that one has ended.
+TEST(Crew, HelpersMakeRoomForCallers) {
   Crew crew(2);
-  auto owned = std::make_shared<std::promise<void>>();
-  const std::weak_ptr<std::promise<void>> watched = owned;
-  auto ended = owned->get_future();
-  crew.invite(std::make_shared<const Task>([owned] { owned->set_value(); }));
-  owned.reset();
-  ended.wait();
-  for (int i = 0; i < 20'000 && !watched.expired(); ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  auto first = std::make_shared<Gate>(), second = std::make_shared<Gate>();
+  std::thread one([&] { crew.run(first); });
+  wait_until([&] { return first->inside == 2; });
+  std::thread two([&] { crew.run(second); });
+  wait_until([&] { return second->inside == 1 && first->inside == 1; });
+  EXPECT_EQ(first->inside, 1);
+  EXPECT_EQ(first->told, 1);
+  second->open = true;
+  two.join();
+  EXPECT_EQ(second->most, 1);
+  wait_until([&] { return first->inside == 2; });
+  EXPECT_EQ(first->inside, 2);
+  first->open = true;
+  one.join();
+}
+
+TEST(Crew, LetsGoOfTheWork) {
+  Crew crew(3);
+  auto gate = std::make_shared<Gate>();
+  gate->open = true;
+  crew.run(gate);
+  const std::weak_ptr<Gate> watched = gate;
+  gate.reset();
+  wait_until([&] { return watched.expired(); });
   EXPECT_TRUE(watched.expired());
 }
 
-TEST(Crew, KnowsWhoIsAlone) {
-  Crew crew(2);
-  {
-    const Crew::Visit first(crew);
-    EXPECT_TRUE(first.alone());
-    const Crew::Visit second(crew);
-    EXPECT_FALSE(second.alone());
+// Every item of every step once, and no step before the one ahead of it has ended.
+struct Counting final : SharedWork {
+  static constexpr int64_t kSteps = 200, kItems = 37;
+  SharedSteps steps{kSteps};
+  std::vector<std::atomic<int>> done = std::vector<std::atomic<int>>(kSteps * kItems);
+  std::atomic<int> early{0};
+  void member(const Leave& leave) override {
+    SharedSteps::Walker walker(steps, leave);
+    for (int64_t step = 0; step < kSteps; ++step)
+      walker.step(kItems, 1 + step % 5, [&](int64_t begin, int64_t end) {
+        for (int64_t item = begin; item < end; ++item) {
+          if (step > 0)
+            for (int64_t before = 0; before < kItems; ++before)
+              if (done[(step - 1) * kItems + before] != 1) ++early;
+          ++done[step * kItems + item];
+        }
+      });
   }
-  EXPECT_TRUE(Crew::Visit(crew).alone());
-}
+  void check() const {
+    EXPECT_EQ(early, 0);
+    for (const auto& times : done) ASSERT_EQ(times, 1);
+  }
+};
 
-// Every item of every step is done once, and no step starts before the one ahead of it has ended.
-TEST(SharedSteps, EveryItemOnceAndInOrder) {
-  constexpr int64_t kSteps = 200, kItems = 37;
-  struct Work {
-    SharedSteps steps{kSteps};
-    std::vector<std::atomic<int>> done = std::vector<std::atomic<int>>(kSteps * kItems);
-    std::atomic<int> early{0};
-    void member() {
-      SharedSteps::Walker walker(steps);
-      for (int64_t step = 0; step < kSteps; ++step)
-        walker.step(kItems, 1 + step % 5, [&](int64_t begin, int64_t end) {
-          for (int64_t item = begin; item < end; ++item) {
-            if (step > 0)
-              for (int64_t before = 0; before < kItems; ++before)
-                if (done[(step - 1) * kItems + before] != 1) ++early;
-            ++done[step * kItems + item];
-          }
-        });
-    }
-  };
+TEST(Crew, EveryItemOnceAndInOrder) {
   Crew crew(4);
   for (int round = 0; round < 20; ++round) {
-    auto work = std::make_shared<Work>();
-    crew.invite(std::make_shared<const Task>([work] { work->member(); }));
-    work->member();  // returns when all steps are done, whoever did them
-    EXPECT_EQ(work->early, 0);
-    for (const auto& times : work->done) ASSERT_EQ(times, 1);
+    auto work = std::make_shared<Counting>();
+    crew.run(work);
+    work->check();
   }
+}
+
+// Helpers move between callers at any step; nothing is done twice or left out.
+TEST(Crew, ManyCallersAtOnce) {
+  Crew crew(3);
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller)
+    callers.emplace_back([&] {
+      for (int round = 0; round < 10; ++round) {
+        auto work = std::make_shared<Counting>();
+        crew.run(work);
+        work->check();
+      }
+    });
+  for (auto& caller : callers) caller.join();
+}
+
+struct Failing final : SharedWork {
+  void member(const Leave&) override { throw std::bad_alloc(); }
+};
+
+TEST(Crew, WantOfMemoryIsTheCallers) {
+  Crew crew(3);
+  EXPECT_THROW(crew.run(std::make_shared<Failing>()), std::bad_alloc);
+  auto work = std::make_shared<Counting>();
+  crew.run(work);
+  work->check();
 }
 
 // A thread that comes when all is done finds nothing to do and does not wait.
 TEST(SharedSteps, LatecomersPassThrough) {
   SharedSteps steps(3);
   int64_t sum = 0;
+  const Leave never;
   for (int member = 0; member < 2; ++member) {
-    SharedSteps::Walker walker(steps);
+    SharedSteps::Walker walker(steps, never);
     for (int step = 0; step < 3; ++step)
       walker.step(5, 2, [&](int64_t begin, int64_t end) { sum += end - begin; });
+    EXPECT_FALSE(walker.left());
   }
   EXPECT_EQ(sum, 15);
 }

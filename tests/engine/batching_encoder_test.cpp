@@ -202,6 +202,16 @@ TEST(BatchingEncoder, SecondTimeComesFromTheCache) {
   EXPECT_EQ(batching.counts().cached, 2);
 }
 
+TEST(BatchingEncoder, AnEmbeddingOfAnotherLengthIsComputedAgain) {
+  auto encoder = std::make_shared<GatedEncoder>();
+  auto cache = std::make_shared<EmbeddingCache>(EmbeddingCacheOptions{});
+  cache->put(EmbeddingCache::key("text", "gated", "hello"), {1, 2, 3});
+  BatchingEncoder batching(encoder, {}, cache);
+  const EncodeResult result = batching.encode_text("hello").get();
+  EXPECT_FALSE(result.cached);
+  EXPECT_EQ(result.embedding, (std::vector<float>{5, 1}));
+}
+
 TEST(BatchingEncoder, OptionsAreChecked) {
   auto encoder = std::make_shared<GatedEncoder>();
   EXPECT_THROW(BatchingEncoder(encoder, {.max_batch = 0}), UsageError);
@@ -264,6 +274,8 @@ TEST(EmbeddingCache, RefusesAFileThatIsNotOurs) {
   const TempFolder folder;
   write_file_atomic(folder / "notes.txt", std::string(5000, 'x'));
   EXPECT_THROW(EmbeddingCache({.file = folder / "notes.txt"}), DataError);
+  EXPECT_THROW(EmbeddingCache({.file = folder.path()}), DataError);
+  EXPECT_THROW(EmbeddingCache({.file = folder / "notes.txt/cache.sqlite"}), DataError);
 }
 
 }  // namespace

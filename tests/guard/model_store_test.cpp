@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/tiny_clip.h"
+#include "parapet/core/error.h"
 #include "parapet/engine/encoder.h"
 #include "parapet/methods/clip_filter/head_net.h"
 #include "parapet/methods/clip_filter/heads.h"
@@ -70,6 +71,44 @@ TEST(ModelStore, KeepsGraphsAndSharesEncoders) {
   EXPECT_EQ(store.encoder(request, {}), first);
   EXPECT_EQ(std::distance(fs::directory_iterator(folder / "cache"), fs::directory_iterator()), 2);
   EXPECT_EQ(first->batches->encoder().lanes(), 2);
+}
+
+TEST(ModelStore, EmbeddingsInAFileAreSharedByEncodersAndOutliveThem) {
+  const TempFolder folder;
+  parapet::test::write_tiny_clip(folder / "clip", {.layers = 1});
+  const EmbeddingCacheOptions embeddings{.file = folder / "new/embeddings.sqlite"};
+  EncoderRequest request{.model = folder / "clip", .backend = "torch", .precision = "fp32"};
+  std::vector<float> first;
+  {
+    ModelStore store({}, {}, embeddings);
+    first = store.encoder(request, {})->batches->encode_text("hello").get().embedding;
+  }
+  ModelStore store({}, {}, embeddings);
+  const auto shared = store.encoder(request, {});
+  const EncodeResult again = shared->batches->encode_text("hello").get();
+  EXPECT_TRUE(again.cached);
+  EXPECT_EQ(again.embedding, first);
+  EXPECT_FALSE(shared->batches->encode_text("other").get().cached);
+  request.backend = "openvino";  // rounds otherwise: another identity
+  EXPECT_FALSE(store.encoder(request, {})->batches->encode_text("hello").get().cached);
+  const EncoderCounts counts = store.counts();
+  EXPECT_EQ(counts.cache.file_hits, 1);
+  EXPECT_EQ(counts.cache.misses, 2);
+  EXPECT_TRUE(counts.cache.file);
+}
+
+TEST(ModelStore, BatchesAsItIsTold) {
+  const TempFolder folder;
+  parapet::test::write_tiny_clip(folder / "clip", {.layers = 1});
+  const EncoderRequest request{.model = folder / "clip", .backend = "torch", .precision = "fp32"};
+  EXPECT_THROW(ModelStore({}, {.max_batch = 0}).encoder(request, {}), UsageError);
+  ModelStore store({}, {.max_batch = 1, .lanes = 1}, {.memory_bytes = 0});
+  const auto shared = store.encoder(request, {});
+  std::vector<std::future<EncodeResult>> results;
+  for (int i = 0; i < 10; ++i) results.push_back(shared->batches->encode_text("same"));
+  for (auto& result : results) EXPECT_EQ(result.get().batch, 1);
+  results.clear();
+  EXPECT_FALSE(shared->batches->encode_text("same").get().cached);
 }
 
 TEST(GuardHeads, OutliveTheirFile) {

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "parapet/cli/command.h"
+#include "parapet/cli/embedding_cache_flags.h"
 #include "parapet/cli/guard_support.h"
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
@@ -65,6 +66,7 @@ class GuardCheck final : public Command {
     list.add("fail-on", fail_on_, "exit 4 when a decision is at least this strict",
              {"never", "flag", "modify", "block"});
     list.add("model-cache", model_cache_, kModelCacheHelp);
+    embeddings_.visit(list);
     list.add("workers", workers_, "items looked at side by side; 0 = 4 per core");
   }
 
@@ -72,6 +74,7 @@ class GuardCheck final : public Command {
     const bool item = !text_.empty() || !image_.empty();
     problems.require(item != !input_.empty(), "--input", "give either items or --text and --image");
     problems.require(workers_ >= 0 && workers_ <= 1024, "--workers", "must be in 0..1024");
+    embeddings_.validate(problems);
   }
 
   nlohmann::json run(const Session& session) override {
@@ -79,6 +82,7 @@ class GuardCheck final : public Command {
     options.device = session.common.device;
     options.threads = session.common.threads;
     options.cache = model_cache(model_cache_);
+    options.embeddings = embeddings_.options();
     options.audit = !no_audit_;
     const guard::Guard guard(guard::Policy::load(policy_), options, session.context);
     if (input_.empty()) return check_one(guard, session);
@@ -235,6 +239,7 @@ class GuardCheck final : public Command {
   std::string policy_, text_, image_, input_, out_, profile_, tenant_, save_modified_;
   std::string side_ = "input", fail_on_ = "never", model_cache_ = "auto";
   bool explain_ = false, no_audit_ = false;
+  EmbeddingCacheFlags embeddings_;
   int64_t workers_ = 0;
   int64_t items_ = 0, review_ = 0, incomplete_ = 0;
   std::map<std::string, int64_t> actions_;

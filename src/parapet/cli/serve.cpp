@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "parapet/cli/command.h"
+#include "parapet/cli/embedding_cache_flags.h"
 #include "parapet/cli/guard_support.h"
 #include "parapet/core/error.h"
 #include "parapet/core/strings.h"
@@ -65,6 +66,8 @@ class Serve final : public Command {
     list.add("allow-anyone", allow_anyone_,
              "listen beyond this machine without API keys (behind a proxy that asks for them)");
     list.add("model-cache", model_cache_, kModelCacheHelp);
+    batching_.visit(list);
+    embeddings_.visit(list);
     list.add("check-only", check_only_, "load and probe everything, then stop: 0 when ready");
   }
 
@@ -73,6 +76,12 @@ class Serve final : public Command {
     http_.validate(problems);
     problems.require(drain_seconds_ >= 0 && drain_seconds_ <= 3600, "--drain-seconds",
                      "must be in 0..3600");
+    batching_.validate(problems);
+    constexpr int64_t kLeast = guard::ModelStore::kLeastQueue;
+    problems.require(batching_.max_queue < 1 || batching_.max_queue >= kLeast, "--max-queue",
+                     "must be at least " + std::to_string(kLeast) +
+                         ": a policy's safe gallery is read so many at once");
+    embeddings_.validate(problems);
   }
 
   nlohmann::json run(const Session& session) override {
@@ -88,6 +97,8 @@ class Serve final : public Command {
     guard_options.device = session.common.device;
     guard_options.threads = session.common.threads;
     guard_options.cache = model_cache(model_cache_);
+    guard_options.batching = batching_;
+    guard_options.embeddings = embeddings_.options();
     serving::GuardService service(service_, guard_options, session.context);
     if (check_only_) return check(service);
     serving::Router router(service);
@@ -157,6 +168,8 @@ class Serve final : public Command {
 
   serving::ServiceOptions service_;
   serving::HttpOptions http_;
+  BatchingOptions batching_;
+  EmbeddingCacheFlags embeddings_;
   double drain_seconds_ = 30;
   bool allow_anyone_ = false, check_only_ = false;
   std::string model_cache_ = "auto";
@@ -174,6 +187,9 @@ CommandEntry serve_command() {
       "model answered a probe. SIGHUP reads the policy and the API keys again; a bad policy is "
       "refused with every mistake in the log, and the old one stays. SIGTERM finishes what is "
       "under way. Logs go to stderr, never content. Speaks plain HTTP: put TLS in front.\n\n"
+      "Images and texts of all requests share one encoder: --max-batch, --max-wait-ms and "
+      "--max-queue shape its batches, --embedding-cache-mb and -file what it need not compute "
+      "again. /metrics shows what they do.\n\n"
       "API keys: one line per key, NAME and the SHA-256 of the key, e.g. from\n"
       "  key=$(openssl rand -hex 24); echo \"alice $(printf %s $key | sha256sum | cut -c1-64)\" "
       ">> keys.txt\n\n"

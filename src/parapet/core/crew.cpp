@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 
 namespace parapet {
 namespace {
@@ -26,34 +27,60 @@ Crew::~Crew() {
     const std::lock_guard lock(mutex_);
     closing_ = true;
   }
-  invited_.notify_all();
+  wanted_.notify_all();
   for (auto& thread : threads_) thread.join();
 }
 
-void Crew::invite(std::shared_ptr<const std::function<void()>> work) {
-  if (threads_.empty()) return;
+void Crew::run(const std::shared_ptr<SharedWork>& work) {
+  int64_t number = 0;
   {
     const std::lock_guard lock(mutex_);
-    work_ = std::move(work);
-    taken_ = 0;
-    ++round_;
+    number = ++runs_;
+    active_.push_back({number, work});
+    if (++computing_ < count_) wanted_.notify_all();
   }
-  invited_.notify_all();
+  const auto end = [&] {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(active_, [&](const Active& active) { return active.number == number; });
+    // A core is free for what others compute.
+    if (--computing_ < count_ && !active_.empty()) wanted_.notify_all();
+  };
+  try {
+    work->member({});
+  } catch (...) {
+    end();
+    throw;
+  }
+  end();
+}
+
+const Crew::Active* Crew::next(int64_t done) const {
+  if (computing_ >= count_) return nullptr;
+  for (const Active& active : active_)
+    if (active.number != done) return &active;
+  return nullptr;
 }
 
 void Crew::serve() {
-  int64_t seen = 0;
+  int64_t done = 0;  // number of the work in which this thread found nothing left
   std::unique_lock lock(mutex_);
   for (;;) {
-    invited_.wait(lock, [&] { return closing_ || round_ != seen; });
+    const Active* found = nullptr;
+    wanted_.wait(lock, [&] { return closing_ || (found = next(done)) != nullptr; });
     if (closing_) return;
-    seen = round_;
-    auto work = work_;
-    if (++taken_ == count_ - 1) work_.reset();  // what it owns goes with the last thread's copy
+    const int64_t number = found->number;
+    std::shared_ptr<SharedWork> work = found->work;
+    ++computing_;
     lock.unlock();
-    (*work)();
+    bool left = false;
+    try {
+      work->member([&] { return left = computing_ > count_; });
+    } catch (const std::bad_alloc&) {  // it took nothing: the others do without
+    }
+    if (!left) done = number;
     work.reset();
     lock.lock();
+    --computing_;
   }
 }
 

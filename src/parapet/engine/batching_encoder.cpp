@@ -38,17 +38,21 @@ std::string_view pixels_of(const Image& image) {
 }  // namespace
 
 void BatchingOptions::visit(OptionList& list) {
-  list.add("max-batch", max_batch, "items computed together");
-  list.add("max-wait-ms", max_wait_ms, "how long an item waits for others while a lane is busy");
-  list.add("max-queue", max_queue, "waiting items; more are refused");
+  list.add("max-batch", max_batch, "images, or texts, that the encoder computes together at most");
+  list.add("max-wait-ms", max_wait_ms,
+           "how long the first of a batch waits for others while the encoder is busy (an idle one "
+           "starts at once); more fills batches, less answers sooner");
+  list.add("max-queue", max_queue,
+           "images and pieces of text that may wait for the encoder; more are refused as "
+           "overloaded");
   list.add("lanes", lanes, "batches computed side by side; 0 = what the encoder suggests");
 }
 
 void BatchingOptions::validate(Problems& problems) const {
-  problems.require(max_batch >= 1 && max_batch <= 4096, "max-batch", "must be in 1..4096");
-  problems.require(max_wait_ms >= 0 && max_wait_ms <= 1000, "max-wait-ms", "must be in 0..1000");
-  problems.require(max_queue >= 1 && max_queue <= 1'000'000, "max-queue", "must be in 1..1000000");
-  problems.require(lanes >= 0 && lanes <= 256, "lanes", "must be in 0..256");
+  problems.require(max_batch >= 1 && max_batch <= 4096, "--max-batch", "must be in 1..4096");
+  problems.require(max_wait_ms >= 0 && max_wait_ms <= 1000, "--max-wait-ms", "must be in 0..1000");
+  problems.require(max_queue >= 1 && max_queue <= 1'000'000, "--max-queue", "must be in 1..1000000");
+  problems.require(lanes >= 0 && lanes <= 256, "--lanes", "must be in 0..256");
 }
 
 BatchingEncoder::BatchingEncoder(std::shared_ptr<Encoder> encoder, const BatchingOptions& options,
@@ -81,7 +85,8 @@ double BatchingEncoder::logit_scale() const { return encoder_->logit_scale(); }
 bool BatchingEncoder::answer_from_cache(const std::string& key, const Done& done) {
   if (!cache_) return false;
   auto found = cache_->find(key);
-  if (!found) return false;
+  // A file may hold anything; whoever reads the embedding trusts its length.
+  if (!found || static_cast<int64_t>(found->size()) != encoder_->dim()) return false;
   {
     std::lock_guard lock(mutex_);
     ++counts_.cached;

@@ -6,6 +6,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
+#include "parapet/core/version.h"
 
 namespace parapet {
 namespace {
@@ -74,12 +75,16 @@ struct EmbeddingCache::Disk {
 EmbeddingCache::EmbeddingCache(const EmbeddingCacheOptions& options, const Context& context)
     : options_(options), context_(context) {
   if (options_.file.empty()) return;
+  std::error_code ignored;  // opening the file names the problem
+  if (options_.file.has_parent_path())
+    std::filesystem::create_directories(options_.file.parent_path(), ignored);
   try {
     disk_ = std::make_unique<Disk>(options_.file);
+    file_in_use_ = true;
   } catch (const SQLite::Exception& error) {
     throw DataError(options_.file.string(),
                     std::string("cannot be used as a cache: ") + error.what(),
-                    "Delete it or name another file.");
+                    "Check the path and its permissions; delete the file or name another.");
   }
 }
 
@@ -89,6 +94,8 @@ std::string EmbeddingCache::key(std::string_view kind, std::string_view identity
                                 std::string_view content) {
   if (identity.empty()) return {};
   return Sha256()
+      .update(version())
+      .update(std::string_view("\0", 1))
       .update(kind)
       .update(std::string_view("\0", 1))
       .update(identity)
@@ -156,12 +163,14 @@ void EmbeddingCache::keep(const std::string& key, const std::vector<float>& embe
 void EmbeddingCache::disk_failed(const char* what) {
   context_.warn("embedding cache " + options_.file.string() + " is no longer used: " + what);
   disk_.reset();
+  file_in_use_ = false;
 }
 
 EmbeddingCache::Counts EmbeddingCache::counts() const {
   std::lock_guard lock(mutex_);
   Counts counts = counts_;
   counts.entries = static_cast<int64_t>(recent_.size());
+  counts.file = file_in_use_;
   return counts;
 }
 

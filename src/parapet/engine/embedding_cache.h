@@ -3,6 +3,7 @@
 // order, looked up in microseconds by many threads; commands that embed whole data sets keep them
 // by the call (engine/cached_encoder.h).
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <list>
@@ -26,13 +27,14 @@ struct EmbeddingCacheOptions {
 
 class EmbeddingCache {
  public:
-  // A file that is not ours or damaged: DataError. A disk that fails later costs only speed: it is
+  // Makes the file, and its folder, where there is none. One that cannot be opened, is not ours or
+  // is damaged: DataError. A disk that fails later costs only speed: it is
   // reported once to `context` and the file is left alone from then on.
   explicit EmbeddingCache(const EmbeddingCacheOptions& options, const Context& context = {});
   ~EmbeddingCache();
 
   // Key of `content` (image bytes, pixels or text) under an Encoder::identity(): SHA-256 over kind,
-  // identity and content. Empty when the identity is: then nothing is kept.
+  // identity and content, and Parapet's version: another may compute otherwise. Empty when the identity is: then nothing is kept.
   static std::string key(std::string_view kind, std::string_view identity,
                          std::string_view content);
 
@@ -42,6 +44,7 @@ class EmbeddingCache {
 
   struct Counts {
     int64_t hits = 0, file_hits = 0, misses = 0, entries = 0, bytes = 0;
+    bool file = false;  // one is in use: given, and no write or read of it has failed
   };
   Counts counts() const;
 
@@ -62,6 +65,7 @@ class EmbeddingCache {
   Counts counts_;
   std::mutex disk_mutex_;
   std::unique_ptr<Disk> disk_;
+  std::atomic<bool> file_in_use_{false};  // whoever asks must not wait for the disk
 };
 
 }  // namespace parapet

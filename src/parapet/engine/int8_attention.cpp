@@ -102,10 +102,10 @@ PARAPET_VNNI void attend(const Head& head, const AttentionScales& scales, uint8_
   pack_keys(head, scales, space);
   const __m512 scale = _mm512_set1_ps(scales.q_step * scales.k_step);
   const float offset = -scales.out_low / scales.out_step;
-  for_tiles(head.queries, [&](auto count, int64_t row) PARAPET_VNNI {
+  for_tiles(head.queries, [&](auto count, int64_t row, int64_t) PARAPET_VNNI {
     for (int64_t t = 0; t < room; t += kPanel)
       tile(count, head.q + row * head.stride, head.stride, space.keys + t * head.width, steps,
-           [&](int64_t i, int64_t j, __m512i sums) PARAPET_VNNI {
+           space.keys, [&](int64_t i, int64_t j, __m512i sums) PARAPET_VNNI {
              _mm512_storeu_ps(space.scores + i * room + t + j,
                               _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), scale,
                                               _mm512_loadu_ps(space.shift + t + j)));

@@ -96,8 +96,10 @@ PARAPET_VNNI_INLINE void for_outputs(const Linear& linear, const uint8_t* in, in
   for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
     const int64_t column = panel * kPanel;
     const int8_t* weights = levels + column * linear.inputs;
-    for_tiles(rows, [&](auto count, int64_t row) PARAPET_VNNI {
-      tile(count, in + row * linear.inputs, linear.inputs, weights, steps,
+    for_tiles(rows, [&](auto count, int64_t row, int64_t number) PARAPET_VNNI {
+      // Four tiles fetch the next panel while they work on this one.
+      const int8_t* ahead = weights + kPanel * linear.inputs + number % 4 * steps * 64;
+      tile(count, in + row * linear.inputs, linear.inputs, weights, steps, ahead,
            [&](int64_t i, int64_t j, __m512i sums) PARAPET_VNNI {
              put(row + i, column + j,
                  _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(scale + column + j),
@@ -211,7 +213,7 @@ PARAPET_VNNI void project(const float* matrix, const float* in, int64_t rows, in
                           int64_t outputs, float* out, Range panels) {
   for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
     const int64_t column = panel * kPanel;
-    for_tiles(rows, [&](auto count, int64_t row) PARAPET_VNNI {
+    for_tiles(rows, [&](auto count, int64_t row, int64_t) PARAPET_VNNI {
       tile(count, in + row * inputs, inputs, matrix + column, outputs, inputs,
            [&](int64_t i, int64_t j, __m512 sums)
                PARAPET_VNNI { _mm512_storeu_ps(out + (row + i) * outputs + column + j, sums); });

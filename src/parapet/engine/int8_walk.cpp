@@ -9,7 +9,7 @@ namespace {
 
 // Rows of a block: with their bytes and floats they stay in a core's second cache through a layer.
 constexpr int64_t kBlockRows = 104;
-// Items claimed at once in shared steps.
+// Rows claimed at once in shared steps.
 constexpr int64_t kRowsEach = 8;
 
 // Consecutive sequences that go through a layer together.
@@ -50,7 +50,7 @@ struct Alone {
   }
 };
 
-// Everything one batch needs; threads that were invited and come late still find it.
+// Everything one batch needs; threads that were come late still find it.
 struct Batch {
   std::shared_ptr<const Int8Parts> parts;
   Int8Sequences all;
@@ -58,10 +58,13 @@ struct Batch {
   at::Tensor pooled = {}, out = {};  // [n, width]; [n, dim]
   std::vector<Block> blocks = {};
   int64_t rows = 1, longest = 1;  // of a block, of a sequence
+  int64_t members = 1;            // at most
 
   at::Tensor attention_work() const {
     return at::empty({int8::attention_work(longest, parts->width / parts->heads)}, at::kByte);
   }
+  // Panels claimed at once: a few in a row, for a product fetches the next panel ahead.
+  int64_t panels_each(int64_t panels) const { return std::max<int64_t>(1, panels / (3 * members)); }
   float* row(int64_t index) const { return x.mutable_data_ptr<float>() + index * parts->width; }
   float* pooled_row(int64_t sequence) const {
     return pooled.mutable_data_ptr<float>() + sequence * parts->width;
@@ -144,7 +147,7 @@ class Walk {
                        int64_t query_rows) {
     const int64_t panels = parts_.width / int8::kPanel;
     const auto* bytes = data<uint8_t>(scratch_.bytes);
-    steps_.step(3 * panels, 1, [&](int64_t begin, int64_t end) {
+    steps_.step(3 * panels, batch_.panels_each(3 * panels), [&](int64_t begin, int64_t end) {
       const auto part = [&](int64_t which) {
         return int8::Range{std::clamp<int64_t>(begin - which * panels, 0, panels),
                            std::clamp<int64_t>(end - which * panels, 0, panels)};
@@ -156,7 +159,8 @@ class Walk {
   }
 
   void add(const int8::Linear& linear, const uint8_t* bytes, int64_t rows, float* x) {
-    steps_.step(linear.outputs / int8::kPanel, 1, [&](int64_t begin, int64_t end) {
+    const int64_t panels = linear.outputs / int8::kPanel;
+    steps_.step(panels, batch_.panels_each(panels), [&](int64_t begin, int64_t end) {
       int8::product_add(linear, bytes, rows, x, {begin, end});
     });
   }
@@ -164,7 +168,8 @@ class Walk {
   void feed_forward(const Int8Layer& layer, int64_t rows, float* x) {
     bytes_of(layer.norm2, x, rows);
     auto* inner = data<uint8_t>(scratch_.inner);
-    steps_.step(parts_.inner / int8::kPanel, 1, [&](int64_t begin, int64_t end) {
+    const int64_t panels = parts_.inner / int8::kPanel;
+    steps_.step(panels, batch_.panels_each(panels), [&](int64_t begin, int64_t end) {
       int8::product_activated(layer.fc1, data<uint8_t>(scratch_.bytes), rows, parts_.activation,
                               layer.gain.const_data_ptr<float>(), layer.offset, inner,
                               {begin, end});
@@ -224,15 +229,15 @@ class Walk {
 };
 
 // All members share every step of every block.
-struct SharedWalk {
-  explicit SharedWalk(Batch of)
+struct StepWalk final : SharedWork {
+  explicit StepWalk(Batch of)
       : batch(std::move(of)),
         scratch(*batch.parts, batch.rows),
         steps(static_cast<int64_t>(batch.blocks.size() * (batch.parts->layers.size() * 8 + 16) +
                                    16)) {}
 
-  void member() {
-    SharedSteps::Walker walker(steps);
+  void member(const Leave& leave) override {
+    SharedSteps::Walker walker(steps, leave);
     Walk<SharedSteps::Walker> walk(batch, scratch, walker);
     for (const Block& block : batch.blocks) {
       for (size_t i = 0; i < batch.parts->layers.size(); ++i) walk.layer(i, block);
@@ -247,16 +252,16 @@ struct SharedWalk {
 
 // Members claim (layer, block) in that order: when a block's next layer comes up, its last one has
 // long been claimed.
-struct BlockWalk {
+struct BlockWalk final : SharedWork {
   explicit BlockWalk(Batch of) : batch(std::move(of)), done(batch.blocks.size()) {}
 
-  void member() {
+  void member(const Leave& leave) override {
     const auto count = static_cast<int64_t>(batch.blocks.size());
     const auto layers = static_cast<int64_t>(batch.parts->layers.size());
     Scratch scratch(*batch.parts, batch.rows);
     Alone steps;
     Walk<Alone> walk(batch, scratch, steps);
-    for (int64_t item; (item = claimed.fetch_add(1)) < layers * count;) {
+    for (int64_t item; !(leave && leave()) && (item = claimed.fetch_add(1)) < layers * count;) {
       auto& layers_done = done[static_cast<size_t>(item % count)];
       SharedSteps::wait_for(layers_done, item / count);
       walk.layer(static_cast<size_t>(item / count),
@@ -265,13 +270,13 @@ struct BlockWalk {
     }
     // What is left of the last layer has few rows a block: as many as fit go together.
     const int64_t sequences = batch.all.count(), chunks = (sequences + batch.rows - 1) / batch.rows;
-    for (int64_t chunk; (chunk = finishing.fetch_add(1)) < chunks;) {
+    for (int64_t chunk; !(leave && leave()) && (chunk = finishing.fetch_add(1)) < chunks;) {
       for (const auto& layers_done : done) SharedSteps::wait_for(layers_done, layers);
       const int64_t first = chunk * batch.rows;
       walk.finish(first, std::min(batch.rows, sequences - first));
       finished.fetch_add(1, std::memory_order_acq_rel);
     }
-    SharedSteps::wait_for(finished, chunks);
+    if (!leave) SharedSteps::wait_for(finished, chunks);
   }
 
   Batch batch;
@@ -279,19 +284,11 @@ struct BlockWalk {
   std::atomic<int64_t> claimed{0}, finishing{0}, finished{0};
 };
 
-template <class Way>
-void walk(Batch batch, bool invite, Crew& crew) {
-  auto way = std::make_shared<Way>(std::move(batch));
-  if (invite) crew.invite(std::make_shared<const std::function<void()>>([way] { way->member(); }));
-  way->member();
-}
-
 }  // namespace
 
 at::Tensor run_int8_tower(std::shared_ptr<const Int8Parts> parts, Int8Sequences all, at::Tensor x,
                           at::Tensor patches, Crew& crew) {
-  const Crew::Visit visit(crew);
-  const int64_t members = visit.alone() ? crew.count() : 1, count = all.count();
+  const int64_t members = crew.count(), count = all.count();
   at::Tensor out = at::empty({count, parts->dim}, at::kFloat);
   if (count == 0) return out;
   Batch batch{.parts = std::move(parts),
@@ -300,14 +297,15 @@ at::Tensor run_int8_tower(std::shared_ptr<const Int8Parts> parts, Int8Sequences 
               .patches = std::move(patches)};
   batch.pooled = at::empty({count, batch.parts->width}, at::kFloat);
   batch.out = out;
+  batch.members = members;
   batch.blocks =
       blocks_of(batch.all, std::min(kBlockRows, (batch.all.starts.back() + members - 1) / members));
   for (const Block& block : batch.blocks) batch.rows = std::max(batch.rows, block.rows);
   for (int64_t i = 0; i < count; ++i) batch.longest = std::max(batch.longest, batch.all.length(i));
   if (static_cast<int64_t>(batch.blocks.size()) < members)
-    walk<SharedWalk>(std::move(batch), true, crew);
+    crew.run(std::make_shared<StepWalk>(std::move(batch)));
   else
-    walk<BlockWalk>(std::move(batch), members > 1, crew);
+    crew.run(std::make_shared<BlockWalk>(std::move(batch)));
   return out;
 }
 

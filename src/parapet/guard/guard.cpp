@@ -36,7 +36,10 @@ std::shared_ptr<AuditLog> open_audit(const Policy& policy, const GuardOptions& o
 }  // namespace
 
 struct Guard::Impl {
-  explicit Impl(GuardOptions given) : options(std::move(given)), models(options.cache) {}
+  Impl(GuardOptions given, const Context& where)
+      : options(std::move(given)),
+        context(where),
+        models(options.cache, options.batching, options.embeddings, context) {}
   // What a request takes hold of, whole.
   struct State {
     std::shared_ptr<const Pipeline> pipeline;
@@ -59,8 +62,7 @@ struct Guard::Impl {
 };
 
 Guard::Guard(Policy policy, GuardOptions options, const Context& context)
-    : impl_(std::make_unique<Impl>(std::move(options))) {
-  impl_->context = context;
+    : impl_(std::make_unique<Impl>(std::move(options), context)) {
   reload(std::move(policy));
 }
 
@@ -130,5 +132,7 @@ std::shared_ptr<const Policy> Guard::policy() const {
 std::vector<ModelVersion> Guard::models() const { return impl_->current().pipeline->models(); }
 
 int64_t Guard::audit_failures() const { return impl_->audit_failures; }
+
+EncoderCounts Guard::encoder_counts() const { return impl_->models.counts(); }
 
 }  // namespace parapet::guard

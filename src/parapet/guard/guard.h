@@ -10,7 +10,10 @@
 #include <vector>
 
 #include "parapet/core/context.h"
+#include "parapet/engine/batching_encoder.h"
+#include "parapet/engine/embedding_cache.h"
 #include "parapet/guard/decision.h"
+#include "parapet/guard/model_store.h"
 #include "parapet/guard/policy.h"
 #include "parapet/guard/request.h"
 #include "parapet/guard/signal.h"
@@ -21,6 +24,8 @@ struct GuardOptions {
   std::string device = "cpu";   // cpu | cuda[:n]
   int64_t threads = 0;          // of the encoder; 0 = all cores
   std::filesystem::path cache;  // keeps compiled graphs between starts; empty = none are kept
+  BatchingOptions batching;     // of each encoder; max_queue >= ModelStore::kLeastQueue
+  EmbeddingCacheOptions embeddings;  // shared by all encoders, kept over reloads
   // In addition to what the policy names. `fail_closed` of their failures is the policy's
   // [clip] fail.
   std::vector<std::shared_ptr<Signal>> signals;
@@ -54,6 +59,7 @@ class Guard {
   std::shared_ptr<const Policy> policy() const;
   std::vector<ModelVersion> models() const;
   int64_t audit_failures() const;  // decisions that could not be logged
+  EncoderCounts encoder_counts() const;
 
  private:
   struct Impl;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "parapet/core/context.h"
 #include "parapet/engine/batching_encoder.h"
@@ -28,19 +29,40 @@ struct SharedEncoder {
   std::string model_key;  // content of the model folder alone
 };
 
+// For /metrics: of all loaded encoders together, and of the embeddings that they share.
+struct EncoderCounts {
+  int64_t queue = 0;                           // images and texts that wait now
+  int64_t items = 0, batches = 0, refused = 0;  // computed; in so many calls; queue full
+  EmbeddingCache::Counts cache;
+};
+
 class ModelStore {
  public:
-  // `cache` keeps compiled graphs between starts; empty = nothing is kept.
-  explicit ModelStore(std::filesystem::path cache = {}) : cache_(std::move(cache)) {}
+  // The least BatchingOptions::max_queue: a safe gallery is read so many items at once.
+  static constexpr int64_t kLeastQueue = 128;
+
+  // `cache` keeps compiled graphs between starts; empty = nothing is kept. `embeddings` are those of
+  // all encoders together. DataError: their file cannot be used.
+  explicit ModelStore(std::filesystem::path cache = {}, const BatchingOptions& batching = {},
+                      const EmbeddingCacheOptions& embeddings = {}, const Context& context = {});
   // Loads, or returns what is loaded already and still the same on disk. Thread-safe. Nothing of
   // the folder is used once it is loaded.
   std::shared_ptr<const SharedEncoder> encoder(const EncoderRequest& request,
                                                const Context& context);
+  // Thread-safe, and never waits for a model that is being loaded.
+  EncoderCounts counts() const;
 
  private:
+  void note(const std::shared_ptr<const SharedEncoder>& encoder);
+
   std::filesystem::path cache_;
-  std::mutex mutex_;
+  BatchingOptions batching_;
+  bool outlives_process_;  // embeddings do
+  std::shared_ptr<EmbeddingCache> embeddings_;
+  std::mutex mutex_;  // held while a model is loaded
   std::map<std::string, std::weak_ptr<const SharedEncoder>> loaded_;  // by version
+  mutable std::mutex live_mutex_;                                     // never held for long
+  std::vector<std::weak_ptr<const SharedEncoder>> live_;              // the same, for counts()
 };
 
 }  // namespace parapet::guard

@@ -9,7 +9,7 @@ namespace parapet::guard {
 namespace {
 
 constexpr int64_t kImageCap = int64_t{64} << 20;
-constexpr size_t kAtOnce = 64;
+constexpr size_t kAtOnce = ModelStore::kLeastQueue / 2;  // a text and an image each
 
 double cosine_of(const Embedding& a, const Embedding& b) {
   double sum = 0;

@@ -37,6 +37,31 @@ void add_policy(const GuardService& service, std::vector<Gauge>& gauges) {
                       metric_labels({{"model", model.name}, {"version", model.version}}), 1});
 }
 
+void add_encoders(const GuardService& service, std::vector<Gauge>& gauges) {
+  const guard::EncoderCounts counts = service.encoder_counts();
+  const auto add = [&](const char* name, const char* help, const char* type, int64_t value,
+                       const char* result = "") {
+    gauges.push_back({name, help, type, *result ? metric_labels({{"result", result}}) : "",
+                      static_cast<double>(value)});
+  };
+  add("parapet_encoder_queue_depth", "Images and texts that wait for an encoder.", "gauge",
+      counts.queue);
+  add("parapet_encoder_items_total", "Images and texts that encoders computed.", "counter",
+      counts.items);
+  add("parapet_encoder_batches_total", "Calls of encoders, for one batch each.", "counter",
+      counts.batches);
+  add("parapet_encoder_refused_total", "Images and texts refused by a full queue.", "counter",
+      counts.refused);
+  const char* lookups = "parapet_embedding_lookups_total";
+  const char* help = "Embeddings asked for, by where the cache had them.";
+  add(lookups, help, "counter", counts.cache.hits, "memory");
+  add(lookups, help, "counter", counts.cache.file_hits, "file");
+  add(lookups, help, "counter", counts.cache.misses, "miss");
+  add("parapet_embedding_cache_bytes", "Embeddings in memory.", "gauge", counts.cache.bytes);
+  add("parapet_embedding_cache_file", "1 while a file of embeddings is in use.", "gauge",
+      counts.cache.file ? 1 : 0);
+}
+
 }  // namespace
 
 HttpReply get_health(const Call& call) {
@@ -67,6 +92,7 @@ HttpReply get_metrics(const Call& call) {
                     "counter", "", static_cast<double>(call.service.audit_failures())});
   gauges.push_back(
       {"parapet_resident_bytes", "Memory of the process.", "gauge", "", resident_bytes()});
+  add_encoders(call.service, gauges);
   add_policy(call.service, gauges);
   gauges.push_back({"parapet_build_info", "This program.", "gauge",
                     metric_labels({{"version", std::string(version())}}), 1});
