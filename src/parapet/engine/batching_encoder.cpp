@@ -51,7 +51,8 @@ void BatchingOptions::visit(OptionList& list) {
 void BatchingOptions::validate(Problems& problems) const {
   problems.require(max_batch >= 1 && max_batch <= 4096, "--max-batch", "must be in 1..4096");
   problems.require(max_wait_ms >= 0 && max_wait_ms <= 1000, "--max-wait-ms", "must be in 0..1000");
-  problems.require(max_queue >= 1 && max_queue <= 1'000'000, "--max-queue", "must be in 1..1000000");
+  problems.require(max_queue >= 1 && max_queue <= 1'000'000, "--max-queue",
+                   "must be in 1..1000000");
   problems.require(lanes >= 0 && lanes <= 256, "--lanes", "must be in 0..256");
 }
 

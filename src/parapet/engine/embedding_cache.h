@@ -34,7 +34,8 @@ class EmbeddingCache {
   ~EmbeddingCache();
 
   // Key of `content` (image bytes, pixels or text) under an Encoder::identity(): SHA-256 over kind,
-  // identity and content, and Parapet's version: another may compute otherwise. Empty when the identity is: then nothing is kept.
+  // identity and content, and Parapet's version: another may compute otherwise. Empty when the
+  // identity is: then nothing is kept.
   static std::string key(std::string_view kind, std::string_view identity,
                          std::string_view content);
 

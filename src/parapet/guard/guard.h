@@ -21,10 +21,10 @@
 namespace parapet::guard {
 
 struct GuardOptions {
-  std::string device = "cpu";   // cpu | cuda[:n]
-  int64_t threads = 0;          // of the encoder; 0 = all cores
-  std::filesystem::path cache;  // keeps compiled graphs between starts; empty = none are kept
-  BatchingOptions batching;     // of each encoder; max_queue >= ModelStore::kLeastQueue
+  std::string device = "cpu";        // cpu | cuda[:n]
+  int64_t threads = 0;               // of the encoder; 0 = all cores
+  std::filesystem::path cache;       // keeps compiled graphs between starts; empty = none are kept
+  BatchingOptions batching;          // of each encoder; max_queue >= ModelStore::kLeastQueue
   EmbeddingCacheOptions embeddings;  // shared by all encoders, kept over reloads
   // In addition to what the policy names. `fail_closed` of their failures is the policy's
   // [clip] fail.

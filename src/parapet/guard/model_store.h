@@ -31,7 +31,7 @@ struct SharedEncoder {
 
 // For /metrics: of all loaded encoders together, and of the embeddings that they share.
 struct EncoderCounts {
-  int64_t queue = 0;                           // images and texts that wait now
+  int64_t queue = 0;                            // images and texts that wait now
   int64_t items = 0, batches = 0, refused = 0;  // computed; in so many calls; queue full
   EmbeddingCache::Counts cache;
 };
@@ -41,8 +41,8 @@ class ModelStore {
   // The least BatchingOptions::max_queue: a safe gallery is read so many items at once.
   static constexpr int64_t kLeastQueue = 128;
 
-  // `cache` keeps compiled graphs between starts; empty = nothing is kept. `embeddings` are those of
-  // all encoders together. DataError: their file cannot be used.
+  // `cache` keeps compiled graphs between starts; empty = nothing is kept. `embeddings` are those
+  // of all encoders together. DataError: their file cannot be used.
   explicit ModelStore(std::filesystem::path cache = {}, const BatchingOptions& batching = {},
                       const EmbeddingCacheOptions& embeddings = {}, const Context& context = {});
   // Loads, or returns what is loaded already and still the same on disk. Thread-safe. Nothing of
