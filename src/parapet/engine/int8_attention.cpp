@@ -45,11 +45,11 @@ void pack_keys(const Head& head, const AttentionScales& scales, const Workspace&
       sum += key[4 * s] + key[4 * s + 1] + key[4 * s + 2] + key[4 * s + 3];
     }
     work.shift[t] =
-        t < head.length ? scales.q_low * scales.k_step * static_cast<float>(sum) : kUnseen;
+        t < head.length ? scales.q_low * scales.k_step * kLog2E * static_cast<float>(sum) : kUnseen;
   }
 }
 
-// e^(score - largest) of the first `seen` keys, 0 behind them; returns one over their sum.
+// 2^(score - largest) of the first `seen` keys, 0 behind them; returns one over their sum.
 PARAPET_VNNI_INLINE float exponentials(float* scores, int64_t seen, int64_t room) {
   __m512 largest = _mm512_set1_ps(kUnseen);
   const auto mask_at = [seen](int64_t c) {
@@ -63,7 +63,7 @@ PARAPET_VNNI_INLINE float exponentials(float* scores, int64_t seen, int64_t room
   __m512 sum = _mm512_setzero_ps();
   for (int64_t c = 0; c < room; c += 16) {
     const __m512 e =
-        _mm512_maskz_mov_ps(mask_at(c), exp_of(_mm512_sub_ps(_mm512_loadu_ps(scores + c), top)));
+        _mm512_maskz_mov_ps(mask_at(c), exp2_of(_mm512_sub_ps(_mm512_loadu_ps(scores + c), top)));
     sum = _mm512_add_ps(sum, e);
     _mm512_storeu_ps(scores + c, e);
   }
@@ -100,7 +100,8 @@ PARAPET_VNNI void attend(const Head& head, const AttentionScales& scales, uint8_
   const Workspace space = split(work, head.length, head.width);
   const int64_t room = padded(head.length), steps = head.width / 4;
   pack_keys(head, scales, space);
-  const __m512 scale = _mm512_set1_ps(scales.q_step * scales.k_step);
+  // Scores in powers of two.
+  const __m512 scale = _mm512_set1_ps(scales.q_step * scales.k_step * kLog2E);
   const float offset = -scales.out_low / scales.out_step;
   for_tiles(head.queries, [&](auto count, int64_t row, int64_t) PARAPET_VNNI {
     for (int64_t t = 0; t < room; t += kPanel)
