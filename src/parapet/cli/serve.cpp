@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <ctime>
 #include <exception>
@@ -13,6 +14,7 @@
 #include "parapet/cli/embedding_cache_flags.h"
 #include "parapet/cli/guard_support.h"
 #include "parapet/core/error.h"
+#include "parapet/core/memory.h"
 #include "parapet/core/strings.h"
 #include "parapet/serving/guard_service.h"
 #include "parapet/serving/http_server.h"
@@ -20,6 +22,9 @@
 
 namespace parapet::cli {
 namespace {
+
+// How often freed memory goes back to the system.
+constexpr std::chrono::seconds kTidyEvery(10);
 
 // Signals as events: blocked in every thread, taken in one place.
 class Signals {
@@ -134,11 +139,16 @@ class Serve final : public Command {
       finished = true;
     });
     bool stop = false;
+    auto tidied = std::chrono::steady_clock::now();
     while (!stop && !(finished && failure)) {
       const int signal = signals.wait(finished ? 1 : 0.05);
       // Threads of libraries older than `signals` may have taken it instead.
       stop = signal == SIGTERM || signal == SIGINT || session.context.cancelled();
       if (signal == SIGHUP) reload(session, service, router);
+      // Buffers of all sizes come and go on many threads: what is free would grow for hours.
+      if (std::chrono::steady_clock::now() - tidied < kTidyEvery) continue;
+      return_freed_memory();
+      tidied = std::chrono::steady_clock::now();
     }
     session.context.info("stopping: no new requests, " + format_number(drain_seconds_, 0) +
                          " s for those under way");
