@@ -29,6 +29,13 @@ def lookups(server, result):
     return server.metric("parapet_embedding_lookups_total", result=result)
 
 
+def computed(server):
+    """Items so far. They are counted a moment after their answers; what the cache lacks is computed."""
+    items = "parapet_encoder_items_total"
+    server.until(lambda: server.metric(items) == lookups(server, "miss"))
+    return server.metric(items)
+
+
 def scores(server, *parts):
     decision = server.guard(*parts).json()
     assert decision["complete"], decision
@@ -41,7 +48,7 @@ def test_a_killed_server_is_not_asked_twice(tmp_path, model):
     with Server(policy, "--embedding-cache-file", file) as server:
         assert server.metric("parapet_embedding_cache_file") == 1
         before = scores(server, *parts)
-        assert server.metric("parapet_encoder_items_total") > 0
+        assert computed(server) > 0
         assert lookups(server, "file") == 0
         found, missed = lookups(server, "memory"), lookups(server, "miss")
         assert scores(server, *parts) == before
@@ -50,11 +57,10 @@ def test_a_killed_server_is_not_asked_twice(tmp_path, model):
     with Server(policy, "--embedding-cache-file", file) as server:
         found = lookups(server, "file")
         assert scores(server, *parts) == before
-        assert lookups(server, "file") == found + 2 and lookups(server, "miss") == 0
-        assert server.metric("parapet_encoder_items_total") == 0
+        assert lookups(server, "file") == found + 2
+        assert computed(server) == 0
         scores(server, text("never seen"))
-        assert server.metric("parapet_encoder_items_total") == 1
-        assert lookups(server, "miss") == 1
+        assert computed(server) == 1
         assert server.stop() == 0
     # Commands share the file, and another model believes nothing of it.
     rows = count(file)
@@ -93,10 +99,10 @@ def test_rows_of_a_wrong_length_are_not_believed(tmp_path, model):
 def test_no_memory_and_no_file_computes_everything(tmp_path, model):
     with Server(policy_for(tmp_path, model), "--embedding-cache-mb", 0,
                 "--readiness-seconds", 3600) as server:
-        before = server.metric("parapet_encoder_items_total")
+        before = computed(server)
         for _ in range(3):
             scores(server, text("again"))
-        assert server.metric("parapet_encoder_items_total") == before + 3
+        assert computed(server) == before + 3
         assert lookups(server, "memory") == 0
         assert server.metric("parapet_embedding_cache_bytes") == 0
         assert server.metric("parapet_embedding_cache_file") == 0
@@ -106,21 +112,21 @@ def test_no_memory_and_no_file_computes_everything(tmp_path, model):
 def test_batches_hold_what_they_may(tmp_path, model, most):
     with Server(policy_for(tmp_path, model), "--max-batch", most, "--lanes", 1,
                 "--readiness-seconds", 3600) as server:
-        items, batches = (server.metric(f"parapet_encoder_{name}_total")
-                          for name in ("items", "batches"))
+        items, batches = computed(server), server.metric("parapet_encoder_batches_total")
         scores(server, *[text(f"text number {i}") for i in range(60)])
-        items = server.metric("parapet_encoder_items_total") - items
+        assert computed(server) == items + 60
         batches = server.metric("parapet_encoder_batches_total") - batches
-        assert items == 60
         assert batches == 60 if most == 1 else 2 <= batches < 60, batches
         assert server.metric("parapet_encoder_queue_depth") == 0
         assert server.metric("parapet_encoder_refused_total") == 0
 
 
-@pytest.mark.parametrize("kind", ["text", "folder", "database"])
-@pytest.mark.parametrize("command", [("serve", "--check-only"), ("guard", "check", "--text", "x")],
-                         ids=["serve", "guard check"])
-def test_a_file_that_cannot_be_used_is_named(tmp_path, model, command, kind):
+SERVE, CHECK = ("serve", "--check-only"), ("guard", "check", "--text", "x")
+
+
+@pytest.mark.parametrize("command,kind", [(SERVE, "text"), (SERVE, "folder"), (SERVE, "database"),
+                                          (CHECK, "database")])
+def test_a_file_that_cannot_be_used_is_named(tmp_path, command, kind):
     file = tmp_path / "cache"
     if kind == "text":
         file.write_text("not a database, and long enough to be seen as none " * 20)
@@ -130,7 +136,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, model, command, kind):
         with sqlite3.connect(file) as database:
             database.execute("create table mine (a)")
     content = file.read_bytes() if file.is_file() else None
-    done = subprocess.run([PARAPET, *command, "--policy", policy_for(tmp_path, model),
+    done = subprocess.run([PARAPET, *command, "--policy", write_policy(tmp_path),
                            "--embedding-cache-file", file], capture_output=True, text=True, timeout=60)
     assert done.returncode == 3 and str(file) in done.stderr, done.stderr
     assert content is None or file.read_bytes() == content
@@ -151,11 +157,10 @@ def test_wrong_values_are_all_listed(tmp_path, side):
         assert flag + ": must be" in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("flag", ["--max-batch", "--max-wait-ms", "--embedding-cache-mb"])
-def test_words_are_no_numbers(tmp_path, flag):
-    done = subprocess.run([PARAPET, "serve", "--policy", write_policy(tmp_path), "--check-only", flag,
-                           "many"], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and flag in done.stderr
+def test_words_are_no_numbers(tmp_path):
+    done = subprocess.run([PARAPET, "serve", "--policy", write_policy(tmp_path), "--check-only",
+                           "--max-batch", "many"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "--max-batch" in done.stderr
 
 
 def test_guard_check_takes_the_caches_flags(tmp_path):
