@@ -20,12 +20,13 @@ struct Workspace {
   int8_t* keys;   // [padded / 64][width / 4][64][4]
   float* shift;   // [padded]
   float* scores;  // [6][padded]
+  float* values;  // [length][width]; at the tower's stride rows would compete for few cache sets
 };
 
 Workspace split(uint8_t* work, int64_t length, int64_t width) {
   const int64_t room = padded(length);
   auto* shift = reinterpret_cast<float*>(work + room * width);
-  return {reinterpret_cast<int8_t*>(work), shift, shift + room};
+  return {reinterpret_cast<int8_t*>(work), shift, shift + room, shift + room * (1 + kTile)};
 }
 
 // Keys in panels as weights are, and what each adds to its scores: q_low k_step sum(key). What
@@ -71,9 +72,9 @@ PARAPET_VNNI_INLINE float exponentials(float* scores, int64_t seen, int64_t room
 }
 
 // Values times probabilities for the columns that no full panel holds.
-PARAPET_VNNI_INLINE void narrow_values(const Head& head, const float* scores, int64_t room,
-                                       int64_t rows, int64_t first, const float* gain, float offset,
-                                       uint8_t* out) {
+PARAPET_VNNI_INLINE void narrow_values(const Head& head, const float* scores, const float* values,
+                                       int64_t room, int64_t rows, int64_t first, const float* gain,
+                                       float offset, uint8_t* out) {
   for (int64_t c = first; c < head.width; c += 16) {
     const int64_t left = head.width - c;
     const auto mask = static_cast<__mmask16>(left >= 16 ? 0xffff : (1 << left) - 1);
@@ -81,7 +82,7 @@ PARAPET_VNNI_INLINE void narrow_values(const Head& head, const float* scores, in
       __m512 sum = _mm512_setzero_ps();
       for (int64_t t = 0; t < head.length; ++t)
         sum = _mm512_fmadd_ps(_mm512_set1_ps(scores[i * room + t]),
-                              _mm512_maskz_loadu_ps(mask, head.v + t * head.stride + c), sum);
+                              _mm512_maskz_loadu_ps(mask, values + t * head.width + c), sum);
       const __m512 y = _mm512_fmadd_ps(sum, _mm512_set1_ps(gain[i]), _mm512_set1_ps(offset));
       const __m512i level = _mm512_max_epi32(_mm512_cvtps_epi32(y), _mm512_setzero_si512());
       _mm512_mask_cvtusepi32_storeu_epi8(out + i * head.stride + c, mask, level);
@@ -93,13 +94,16 @@ PARAPET_VNNI_INLINE void narrow_values(const Head& head, const float* scores, in
 
 int64_t attention_work(int64_t length, int64_t width) {
   const int64_t room = padded(length);
-  return room * width + room * static_cast<int64_t>(sizeof(float)) * (1 + kTile);
+  const int64_t floats = room * (1 + kTile) + length * width;
+  return room * width + floats * static_cast<int64_t>(sizeof(float));
 }
 
 PARAPET_VNNI void attend(const Head& head, const AttentionScales& scales, uint8_t* work) {
   const Workspace space = split(work, head.length, head.width);
   const int64_t room = padded(head.length), steps = head.width / 4;
   pack_keys(head, scales, space);
+  for (int64_t t = 0; t < head.length; ++t)
+    std::copy_n(head.v + t * head.stride, head.width, space.values + t * head.width);
   // Scores in powers of two.
   const __m512 scale = _mm512_set1_ps(scales.q_step * scales.k_step * kLog2E);
   const float offset = -scales.out_low / scales.out_step;
@@ -119,12 +123,12 @@ PARAPET_VNNI void attend(const Head& head, const AttentionScales& scales, uint8_
     uint8_t* out = head.out + row * head.stride;
     int64_t column = 0;
     for (; column + kPanel <= head.width; column += kPanel)
-      tile(count, space.scores, room, head.v + column, head.stride, head.length,
+      tile(count, space.scores, room, space.values + column, head.width, head.length,
            [&](int64_t i, int64_t j, __m512 sums) PARAPET_VNNI {
              store_bytes(out + i * head.stride + column + j,
                          _mm512_fmadd_ps(sums, _mm512_set1_ps(gain[i]), _mm512_set1_ps(offset)));
            });
-    narrow_values(head, space.scores, room, count, column, gain, offset, out);
+    narrow_values(head, space.scores, space.values, room, count, column, gain, offset, out);
   });
 }
 

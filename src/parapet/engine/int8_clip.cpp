@@ -97,7 +97,8 @@ class Source {
     layer.out = linear(name + "self_attn.out_proj", out);
     layer.fc1 = linear(name + "mlp.fc1", fc1);
     layer.fc2 = linear(name + "mlp.fc2", fc2);
-    const float root = std::sqrt(static_cast<float>(parts.width / parts.heads));
+    const int64_t head_width = parts.width / parts.heads;
+    const float root = std::sqrt(static_cast<float>(head_width));
     layer.attention = {.q_low = q.low / root,
                        .q_step = step(q) / root,
                        .k_zero = k.low + 128 * step(k),
