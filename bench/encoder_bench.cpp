@@ -16,8 +16,8 @@
 #include <sstream>
 
 #include "parapet/core/random.h"
-#include "parapet/engine/encoder.h"
-#include "parapet/models/clip_config.h"
+#include "parapet/engine/encoder/encoder.h"
+#include "parapet/models/clip/clip_config.h"
 
 namespace {
 

@@ -1,11 +1,51 @@
-# parapet_room(NAME [TORCH] ROOMS <rooms above> LIBS <libraries> PRIVATE_LIBS <libraries>)
+# The rooms of src/parapet/rooms.txt, in order, one target each:
 #   library  parapet_NAME        from src/parapet/NAME/**/*.cpp
 #   program  parapet_NAME_tests  from tests/NAME/**/*_test.cpp
 #   program  parapet_X           from each tests/NAME/X_main.cpp, for tests that drive it from outside
+# Rooms marked `torch` share one precompiled header; the others share a light one and are compiled
+# without torch's headers, even where a room above uses torch inside.
+# A room without a source is left out.
+
+# What each room links beside the rooms above it; set before parapet_rooms():
+#   parapet_room_uses(NAME LIBS <libraries> PRIVATE_LIBS <libraries>)
 # PRIVATE_LIBS stay out of the rooms below: their headers show in no header of the room.
-# TORCH rooms share one precompiled header; the others share a light one.
+function(parapet_room_uses name)
+  cmake_parse_arguments(ARG "" "" "LIBS;PRIVATE_LIBS" ${ARGN})
+  set(PARAPET_${name}_LIBS ${ARG_LIBS} PARENT_SCOPE)
+  set(PARAPET_${name}_PRIVATE_LIBS ${ARG_PRIVATE_LIBS} PARENT_SCOPE)
+endfunction()
+
+function(parapet_rooms)
+  set(_list "${CMAKE_SOURCE_DIR}/src/parapet/rooms.txt")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${_list}")
+  file(STRINGS "${_list}" _lines REGEX "^[a-z]")
+  set(_above)
+  set(_torch_above)
+  foreach(_line ${_lines})
+    string(REGEX REPLACE " +" ";" _words "${_line}")
+    list(POP_FRONT _words _name)
+    # `not=`: rooms that this one must not use, nor link.
+    set(_allowed ${_above})
+    set(_torch_allowed ${_torch_above})
+    foreach(_word ${_words})
+      if(_word MATCHES "^not=(.*)")
+        string(REPLACE "," ";" _banned "${CMAKE_MATCH_1}")
+        list(REMOVE_ITEM _allowed ${_banned})
+        list(REMOVE_ITEM _torch_allowed ${_banned})
+      endif()
+    endforeach()
+    if("torch" IN_LIST _words)
+      parapet_room(${_name} TORCH ROOMS ${_allowed} ${_torch_allowed})
+      list(APPEND _torch_above ${_name})
+    else()
+      parapet_room(${_name} ROOMS ${_allowed} TORCH_ROOMS ${_torch_allowed})
+      list(APPEND _above ${_name})
+    endif()
+  endforeach()
+endfunction()
+
 function(parapet_room name)
-  cmake_parse_arguments(ARG "TORCH" "" "ROOMS;LIBS;PRIVATE_LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH" "" "ROOMS;TORCH_ROOMS" ${ARGN})
   file(GLOB_RECURSE _sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/parapet/${name}/*.cpp")
   list(FILTER _sources EXCLUDE REGEX "/cli/main\\.cpp$")
   if(NOT _sources)
@@ -19,7 +59,14 @@ function(parapet_room name)
       target_link_libraries(parapet_${name} PUBLIC ${_room})
     endif()
   endforeach()
-  target_link_libraries(parapet_${name} PUBLIC ${ARG_LIBS} PRIVATE ${ARG_PRIVATE_LIBS})
+  # A room without torch links the rooms above that have it, but sees none of torch's headers.
+  list(TRANSFORM ARG_TORCH_ROOMS PREPEND parapet_)
+  foreach(_room ${ARG_TORCH_ROOMS})
+    if(TARGET ${_room})
+      target_link_libraries(parapet_${name} PUBLIC "$<LINK_ONLY:${_room}>")
+    endif()
+  endforeach()
+  target_link_libraries(parapet_${name} PUBLIC ${PARAPET_${name}_LIBS} PRIVATE ${PARAPET_${name}_PRIVATE_LIBS})
   target_compile_options(parapet_${name} PRIVATE ${PARAPET_WARNINGS})
   if(ARG_TORCH)
     target_link_libraries(parapet_${name} PUBLIC parapet::torch)

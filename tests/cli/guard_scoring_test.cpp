@@ -9,7 +9,7 @@
 #include <cmath>
 
 #include "parapet/core/error.h"
-#include "parapet/methods/clip_filter/head_net.h"
+#include "parapet/methods/guard_heads/head_net.h"
 #include "support/item_encoder.h"
 #include "support/temp_folder.h"
 

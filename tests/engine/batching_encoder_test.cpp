@@ -1,4 +1,4 @@
-#include "parapet/engine/batching_encoder.h"
+#include "parapet/engine/encoder/batching_encoder.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -8,7 +8,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
-#include "parapet/engine/encoder.h"
+#include "parapet/engine/encoder/encoder.h"
 #include "support/temp_folder.h"
 
 namespace parapet {

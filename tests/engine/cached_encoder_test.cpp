@@ -1,5 +1,5 @@
 // The cache of embeddings: when it asks the encoder, and when it must not.
-#include "parapet/engine/cached_encoder.h"
+#include "parapet/engine/cache/cached_encoder.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

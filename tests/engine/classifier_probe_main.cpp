@@ -3,7 +3,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "parapet/engine/image_classifier.h"
+#include "parapet/engine/classifier/image_classifier.h"
 
 int main(int argc, char** argv) {
   try {

@@ -9,9 +9,9 @@
 
 #include "engine/tiny_clip.h"
 #include "parapet/core/error.h"
-#include "parapet/engine/embedding_head.h"
-#include "parapet/engine/image_classifier.h"
-#include "parapet/engine/npy.h"
+#include "parapet/engine/classifier/embedding_head.h"
+#include "parapet/engine/classifier/image_classifier.h"
+#include "parapet/engine/classifier/npy.h"
 #include "parapet/nn/checkpoint.h"
 
 namespace parapet {

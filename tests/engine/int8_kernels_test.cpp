@@ -1,5 +1,5 @@
 // The kernels against the same arithmetic written plainly in double precision.
-#include "parapet/engine/int8_kernels.h"
+#include "parapet/engine/int8/int8_kernels.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

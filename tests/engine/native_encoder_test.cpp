@@ -1,5 +1,5 @@
 // The native int8 backend against OpenVINO's int8 and fp32 on the same folder and ranges.
-#include "parapet/engine/native_encoder.h"
+#include "parapet/engine/int8/native_encoder.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -9,9 +9,9 @@
 
 #include "engine/tiny_clip.h"
 #include "parapet/core/error.h"
-#include "parapet/engine/calibrate.h"
-#include "parapet/engine/int8_kernels.h"
-#include "parapet/engine/openvino_encoder.h"
+#include "parapet/engine/quantization/calibrate.h"
+#include "parapet/engine/int8/int8_kernels.h"
+#include "parapet/engine/openvino/openvino_encoder.h"
 
 namespace parapet {
 namespace {

@@ -1,5 +1,5 @@
 // The OpenVINO backend against the torch backend on the same folder.
-#include "parapet/engine/openvino_encoder.h"
+#include "parapet/engine/openvino/openvino_encoder.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>

@@ -1,5 +1,5 @@
 // int8: ranges, their file, calibration and its gate.
-#include "parapet/engine/quantization.h"
+#include "parapet/engine/quantization/quantization.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -7,10 +7,10 @@
 
 #include "engine/tiny_clip.h"
 #include "parapet/core/error.h"
-#include "parapet/engine/cached_encoder.h"
-#include "parapet/engine/calibrate.h"
-#include "parapet/engine/calibrate_ranges.h"
-#include "parapet/engine/openvino_encoder.h"
+#include "parapet/engine/cache/cached_encoder.h"
+#include "parapet/engine/quantization/calibrate.h"
+#include "parapet/engine/quantization/calibrate_ranges.h"
+#include "parapet/engine/openvino/openvino_encoder.h"
 
 namespace parapet {
 namespace {

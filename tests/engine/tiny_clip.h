@@ -9,7 +9,7 @@
 #include "parapet/core/random.h"
 #include "parapet/formats/image.h"
 #include "parapet/formats/image_processor.h"
-#include "parapet/models/clip.h"
+#include "parapet/models/clip/clip.h"
 #include "parapet/text/clip_vocabulary.h"
 #include "support/temp_folder.h"
 

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "parapet/core/random.h"
-#include "parapet/evaluation/calibration.h"
+#include "parapet/metrics/calibration.h"
 #include "parapet/evaluation/evaluate_guard.h"
 
 namespace parapet {

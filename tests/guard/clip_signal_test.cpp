@@ -9,11 +9,11 @@
 #include "engine/tiny_clip.h"
 #include "guard/guard_fixture.h"
 #include "parapet/core/error.h"
-#include "parapet/engine/cached_encoder.h"
-#include "parapet/engine/encoder.h"
+#include "parapet/engine/cache/cached_encoder.h"
+#include "parapet/engine/encoder/encoder.h"
 #include "parapet/guard/guard.h"
 #include "parapet/guard/text_chunks.h"
-#include "parapet/methods/clip_filter/head_net.h"
+#include "parapet/methods/guard_heads/head_net.h"
 
 namespace parapet::guard {
 namespace {

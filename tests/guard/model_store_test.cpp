@@ -1,14 +1,14 @@
 // Encoders of a server: what they need of their files once they are loaded.
-#include "parapet/guard/model_store.h"
+#include "parapet/engine/encoder/model_store.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include "engine/tiny_clip.h"
 #include "parapet/core/error.h"
-#include "parapet/engine/encoder.h"
-#include "parapet/methods/clip_filter/head_net.h"
-#include "parapet/methods/clip_filter/heads.h"
+#include "parapet/engine/encoder/encoder.h"
+#include "parapet/methods/guard_heads/head_net.h"
+#include "parapet/methods/guard_heads/heads.h"
 
 namespace parapet::guard {
 namespace {

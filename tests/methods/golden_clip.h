@@ -8,7 +8,7 @@
 #include <map>
 #include <string>
 
-#include "parapet/models/clip.h"
+#include "parapet/models/clip/clip.h"
 #include "parapet/nn/checkpoint.h"
 #include "support/temp_folder.h"
 

@@ -1,14 +1,14 @@
 // Export layouts come back bit for bit. Against the real consumers:
 // tests/conformance/test_export.py.
-#include "parapet/models/clip_export.h"
+#include "parapet/models/clip/clip_export.h"
 
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "models/clip_fixture.h"
 #include "parapet/core/json.h"
-#include "parapet/models/clip_layouts.h"
-#include "parapet/models/clip_open_clip.h"
+#include "parapet/models/clip/clip_layouts.h"
+#include "parapet/models/clip/clip_open_clip.h"
 
 namespace parapet {
 namespace {

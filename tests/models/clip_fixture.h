@@ -8,7 +8,7 @@
 #include <string>
 
 #include "formats/temp_folder.h"
-#include "parapet/models/clip.h"
+#include "parapet/models/clip/clip.h"
 #include "parapet/nn/checkpoint.h"
 
 namespace parapet {

@@ -9,7 +9,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/strings.h"
 #include "parapet/formats/safetensors.h"
-#include "parapet/models/clip.h"
+#include "parapet/models/clip/clip.h"
 #include "parapet/nn/checkpoint.h"
 #include "parapet/nn/lora.h"
 

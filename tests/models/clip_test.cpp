@@ -1,5 +1,5 @@
 // CLIP against goldens of `transformers`.
-#include "parapet/models/clip.h"
+#include "parapet/models/clip/clip.h"
 
 #include <fstream>
 #include <nlohmann/json.hpp>

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "parapet/engine/encoder.h"
+#include "parapet/engine/encoder/encoder.h"
 
 namespace parapet::test {
 

@@ -10,7 +10,7 @@
 #include "parapet/core/files.h"
 #include "parapet/formats/jsonl.h"
 #include "parapet/training/checkpoint.h"
-#include "parapet/training/world.h"
+#include "parapet/training/single_process.h"
 #include "temp_dir.h"
 #include "toy_task.h"
 
@@ -34,7 +34,7 @@ TrainerOptions toy_training(int64_t steps) {
 
 TrainingResult train_toy(TrainingTask& task, const TrainerOptions& options, const fs::path& run,
                          const Context& context = {}) {
-  WorldOne world;
+  SingleProcess world;
   return train(task, options, run, world, context);
 }
 

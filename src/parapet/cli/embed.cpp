@@ -7,7 +7,7 @@
 #include "parapet/cli/run_support.h"
 #include "parapet/core/error.h"
 #include "parapet/core/strings.h"
-#include "parapet/engine/encoder.h"
+#include "parapet/engine/encoder/encoder.h"
 #include "parapet/nn/checkpoint.h"
 #include "parapet/text/text_file.h"
 

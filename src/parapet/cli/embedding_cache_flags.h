@@ -4,7 +4,7 @@
 #include <string>
 
 #include "parapet/core/options.h"
-#include "parapet/engine/embedding_cache.h"
+#include "parapet/engine/cache/embedding_cache.h"
 
 namespace parapet::cli {
 

@@ -13,9 +13,9 @@
 #include "parapet/core/error.h"
 #include "parapet/core/random.h"
 #include "parapet/core/strings.h"
-#include "parapet/engine/cached_encoder.h"
+#include "parapet/engine/cache/cached_encoder.h"
 #include "parapet/evaluation/evaluate_guard.h"
-#include "parapet/methods/clip_filter/heads.h"
+#include "parapet/methods/guard_heads/heads.h"
 
 namespace parapet::cli {
 namespace {

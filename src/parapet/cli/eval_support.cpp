@@ -5,7 +5,7 @@
 #include "parapet/cli/run_support.h"
 #include "parapet/core/run_record.h"
 #include "parapet/data/bad_images.h"
-#include "parapet/engine/cached_encoder.h"
+#include "parapet/engine/cache/cached_encoder.h"
 
 namespace parapet::cli {
 

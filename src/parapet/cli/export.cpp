@@ -7,9 +7,9 @@
 #include "parapet/core/error.h"
 #include "parapet/core/json.h"
 #include "parapet/core/strings.h"
-#include "parapet/models/clip_export.h"
-#include "parapet/models/clip_open_clip.h"
-#include "parapet/models/llava_vision.h"
+#include "parapet/models/clip/clip_export.h"
+#include "parapet/models/clip/clip_open_clip.h"
+#include "parapet/models/llava/llava_vision.h"
 #include "parapet/nn/lora.h"
 
 namespace parapet::cli {

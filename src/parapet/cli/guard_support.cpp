@@ -12,7 +12,7 @@
 #include "parapet/core/json.h"
 #include "parapet/core/strings.h"
 #include "parapet/data/sample_keys.h"
-#include "parapet/evaluation/calibration.h"
+#include "parapet/metrics/calibration.h"
 
 namespace parapet::cli {
 namespace {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "parapet/data/dataset.h"
-#include "parapet/methods/clip_filter/train_guard.h"
+#include "parapet/methods/guard_heads/train_guard.h"
 
 namespace parapet::cli {
 

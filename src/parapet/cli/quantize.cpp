@@ -14,8 +14,8 @@
 #include "parapet/core/random.h"
 #include "parapet/core/strings.h"
 #include "parapet/data/dataset.h"
-#include "parapet/engine/cached_encoder.h"
-#include "parapet/engine/calibrate.h"
+#include "parapet/engine/cache/cached_encoder.h"
+#include "parapet/engine/quantization/calibrate.h"
 #include "parapet/evaluation/report.h"
 #include "parapet/models/model_folder.h"
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "parapet/cli/command.h"
-#include "parapet/engine/encoder.h"
+#include "parapet/engine/encoder/encoder.h"
 #include "parapet/training/distributed.h"
 #include "parapet/training/run_directory.h"
 #include "parapet/training/trainer.h"

@@ -82,7 +82,7 @@ class Serve final : public Command {
     problems.require(drain_seconds_ >= 0 && drain_seconds_ <= 3600, "--drain-seconds",
                      "must be in 0..3600");
     batching_.validate(problems);
-    constexpr int64_t kLeast = guard::ModelStore::kLeastQueue;
+    constexpr int64_t kLeast = ModelStore::kLeastQueue;
     problems.require(batching_.max_queue < 1 || batching_.max_queue >= kLeast, "--max-queue",
                      "must be at least " + std::to_string(kLeast) +
                          ": a policy's safe gallery is read so many at once");

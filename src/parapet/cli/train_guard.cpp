@@ -1,5 +1,5 @@
 // parapet train guard
-#include "parapet/methods/clip_filter/train_guard.h"
+#include "parapet/methods/guard_heads/train_guard.h"
 
 #include <nlohmann/json.hpp>
 

@@ -22,13 +22,13 @@ Measured measure(const EvaluationInput& input, const std::vector<Quadruplet>& qu
   Measured measured{MetricTable(static_cast<int64_t>(quadruplets.size())), {}, {}};
   Encoder& original = input.baseline != nullptr ? *input.baseline : *input.model;
   const QuadrupletEmbeddings before =
-      embed_quadruplets(original, quadruplets, "original model", context);
+      embed_quadruplets(original, quadruplet_columns(quadruplets), "original model", context);
   add_retrieval(measured.metrics, "before.", before, &measured.before);
   add_safeground(measured.metrics, "before.", before);
   add_preservation(measured.metrics, "before.", before, before);
   if (input.baseline == nullptr) return measured;
   const QuadrupletEmbeddings after =
-      embed_quadruplets(*input.model, quadruplets, "evaluated model", context);
+      embed_quadruplets(*input.model, quadruplet_columns(quadruplets), "evaluated model", context);
   if (after.safe_text.size(1) != before.safe_text.size(1))
     throw DataError("evaluated model",
                     "embeds in " + std::to_string(after.safe_text.size(1)) +

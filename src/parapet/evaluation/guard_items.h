@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "parapet/evaluation/classification.h"
+#include "parapet/metrics/classification.h"
 #include "parapet/evaluation/evaluate_guard.h"
 
 namespace parapet::guard_items {

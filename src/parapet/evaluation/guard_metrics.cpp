@@ -1,8 +1,8 @@
 // guard_metrics of evaluate_guard.h
 #include <cmath>
 
-#include "parapet/evaluation/calibration.h"
-#include "parapet/evaluation/fairness.h"
+#include "parapet/metrics/calibration.h"
+#include "parapet/metrics/fairness.h"
 #include "parapet/evaluation/guard_items.h"
 
 namespace parapet {

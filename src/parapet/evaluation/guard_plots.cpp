@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "parapet/core/strings.h"
-#include "parapet/evaluation/calibration.h"
+#include "parapet/metrics/calibration.h"
 #include "parapet/evaluation/guard_items.h"
 
 namespace parapet {

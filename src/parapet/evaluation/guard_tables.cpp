@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "parapet/core/strings.h"
-#include "parapet/evaluation/calibration.h"
-#include "parapet/evaluation/fairness.h"
+#include "parapet/metrics/calibration.h"
+#include "parapet/metrics/fairness.h"
 #include "parapet/evaluation/guard_items.h"
 
 namespace parapet {

@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-#include "parapet/evaluation/estimate.h"
+#include "parapet/metrics/estimate.h"
 
 namespace parapet {
 

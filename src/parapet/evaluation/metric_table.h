@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "parapet/evaluation/estimate.h"
+#include "parapet/metrics/estimate.h"
 
 namespace parapet {
 

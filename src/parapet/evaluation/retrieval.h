@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "parapet/engine/quadruplet_embeddings.h"
+#include "parapet/engine/encoder/quadruplet_embeddings.h"
 #include "parapet/evaluation/metric_table.h"
 
 namespace parapet {

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "parapet/evaluation/estimate.h"
+#include "parapet/metrics/estimate.h"
 #include "parapet/evaluation/report_html.h"
 
 namespace parapet {

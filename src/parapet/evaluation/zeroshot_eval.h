@@ -8,7 +8,7 @@
 
 #include "parapet/core/context.h"
 #include "parapet/data/zeroshot.h"
-#include "parapet/engine/encoder.h"
+#include "parapet/engine/encoder/encoder.h"
 #include "parapet/evaluation/metric_table.h"
 
 namespace parapet {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "parapet/engine/image_classifier.h"
+#include "parapet/engine/classifier/image_classifier.h"
 #include "parapet/guard/signal.h"
 
 namespace parapet::guard {

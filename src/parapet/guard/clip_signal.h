@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "parapet/core/context.h"
-#include "parapet/engine/embedding_head.h"
-#include "parapet/guard/model_store.h"
+#include "parapet/engine/classifier/embedding_head.h"
+#include "parapet/engine/encoder/model_store.h"
 #include "parapet/guard/policy.h"
 #include "parapet/guard/signal.h"
-#include "parapet/methods/clip_filter/heads.h"
+#include "parapet/methods/guard_heads/heads.h"
 
 namespace parapet::guard {
 

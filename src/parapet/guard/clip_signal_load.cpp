@@ -7,8 +7,8 @@
 #include "parapet/core/files.h"
 #include "parapet/core/strings.h"
 #include "parapet/guard/clip_signal.h"
-#include "parapet/methods/clip_filter/few_shot.h"
-#include "parapet/methods/clip_filter/zero_shot.h"
+#include "parapet/methods/guard_heads/few_shot.h"
+#include "parapet/methods/guard_heads/zero_shot.h"
 
 namespace parapet::guard {
 namespace {

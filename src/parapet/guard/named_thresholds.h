@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "parapet/guard/request.h"
-#include "parapet/methods/clip_filter/heads.h"
+#include "parapet/methods/guard_heads/heads.h"
 
 namespace parapet::guard {
 

@@ -12,7 +12,7 @@
 #include "parapet/guard/fetch.h"
 #include "parapet/guard/guard.h"
 #include "parapet/guard/hash_lists.h"
-#include "parapet/guard/model_store.h"
+#include "parapet/engine/encoder/model_store.h"
 #include "parapet/guard/ocr.h"
 #include "parapet/guard/prepare.h"
 #include "parapet/guard/redact.h"

@@ -3,7 +3,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/options.h"
-#include "parapet/engine/encoder.h"
+#include "parapet/engine/encoder/encoder.h"
 #include "parapet/guard/classifier_signal.h"
 #include "parapet/guard/pipeline.h"
 

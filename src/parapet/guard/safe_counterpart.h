@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "parapet/core/context.h"
-#include "parapet/guard/model_store.h"
+#include "parapet/engine/encoder/model_store.h"
 #include "parapet/guard/signal.h"
 
 namespace parapet::guard {

@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include "parapet/models/clip.h"
+#include "parapet/models/clip/clip.h"
 #include "parapet/nn/lora.h"
 #include "parapet/training/run_directory.h"
 

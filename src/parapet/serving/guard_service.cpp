@@ -176,9 +176,9 @@ int64_t GuardService::audit_failures() const {
   return guard ? guard->audit_failures() : 0;
 }
 
-guard::EncoderCounts GuardService::encoder_counts() const {
+EncoderCounts GuardService::encoder_counts() const {
   const auto guard = guard_.load();
-  return guard ? guard->encoder_counts() : guard::EncoderCounts{};
+  return guard ? guard->encoder_counts() : EncoderCounts{};
 }
 
 }  // namespace parapet::serving

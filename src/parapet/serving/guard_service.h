@@ -70,7 +70,7 @@ class GuardService {
   std::shared_ptr<const guard::Policy> policy() const;
   std::vector<guard::ModelVersion> models() const;
   int64_t audit_failures() const;
-  guard::EncoderCounts encoder_counts() const;
+  EncoderCounts encoder_counts() const;
   Metrics& metrics() { return metrics_; }
   const ServiceOptions& options() const { return options_; }
   const Context& context() const { return context_; }

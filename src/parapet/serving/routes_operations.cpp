@@ -38,7 +38,7 @@ void add_policy(const GuardService& service, std::vector<Gauge>& gauges) {
 }
 
 void add_encoders(const GuardService& service, std::vector<Gauge>& gauges) {
-  const guard::EncoderCounts counts = service.encoder_counts();
+  const EncoderCounts counts = service.encoder_counts();
   const auto add = [&](const char* name, const char* help, const char* type, int64_t value,
                        const char* result = "") {
     gauges.push_back({name, help, type, *result ? metric_labels({{"result", result}}) : "",

@@ -5,7 +5,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/options.h"
 #include "parapet/training/process_group.h"
-#include "parapet/training/world.h"
+#include "parapet/training/single_process.h"
 
 namespace parapet {
 namespace {
@@ -68,7 +68,7 @@ std::unique_ptr<Communicator> make_communicator(const WorldInfo& info, const std
   Problems problems;
   check(info, problems);
   problems.throw_if_any("data-parallel world");
-  if (info.world_size == 1) return std::make_unique<WorldOne>();
+  if (info.world_size == 1) return std::make_unique<SingleProcess>();
   return join_process_group(info, device);
 }
 

@@ -8,7 +8,7 @@
 #include "parapet/core/json.h"
 #include "parapet/core/random.h"
 #include "parapet/data/shard_stream.h"
-#include "parapet/engine/torch_encoder.h"
+#include "parapet/engine/torch/torch_encoder.h"
 #include "parapet/methods/tuned_clip.h"
 #include "parapet/nn/precision.h"
 #include "parapet/text/clip_vocabulary.h"

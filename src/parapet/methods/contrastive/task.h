@@ -4,7 +4,7 @@
 #pragma once
 #include "parapet/core/options.h"
 #include "parapet/methods/contrastive/caption_source.h"
-#include "parapet/models/clip.h"
+#include "parapet/models/clip/clip.h"
 #include "parapet/training/task.h"
 
 namespace parapet {

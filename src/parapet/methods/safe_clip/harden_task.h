@@ -5,7 +5,7 @@
 
 #include "parapet/methods/safe_clip/objective.h"
 #include "parapet/methods/safe_clip/quadruplet_store.h"
-#include "parapet/models/clip.h"
+#include "parapet/models/clip/clip.h"
 #include "parapet/training/task.h"
 
 namespace parapet {

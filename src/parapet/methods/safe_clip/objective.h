@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "parapet/core/options.h"
-#include "parapet/engine/quadruplet_embeddings.h"
+#include "parapet/engine/encoder/quadruplet_embeddings.h"
 #include "parapet/training/task.h"
 
 namespace parapet {

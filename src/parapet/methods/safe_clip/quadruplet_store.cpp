@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "parapet/engine/text_batches.h"
+#include "parapet/engine/encoder/text_batches.h"
 
 namespace parapet {
 namespace {

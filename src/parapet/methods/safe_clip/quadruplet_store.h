@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "parapet/data/dataset.h"
-#include "parapet/engine/torch_encoder.h"
+#include "parapet/engine/torch/torch_encoder.h"
 
 namespace parapet {
 

@@ -1,0 +1,55 @@
+// What the CLIP backends share: decoding ahead of the model, batches of texts of similar length,
+// statistics. A backend says how pixels are laid out and runs the towers.
+#pragma once
+#include <atomic>
+#include <mutex>
+
+#include "parapet/engine/encoder/encoder.h"
+#include "parapet/engine/torch/torch_encoder.h"
+
+namespace parapet {
+
+class ClipPipeline : public Encoder {
+ public:
+  at::Tensor encode_images(const std::vector<std::string>& locations,
+                           const Context& context) override;
+  at::Tensor encode_images(std::span<const Image> images, const Context& context) override;
+  Image resized(const Image& image) const override;
+  int64_t decode_scale() const override;
+  at::Tensor encode_texts(const std::vector<std::string>& texts, const Context& context) override;
+  const EncodeStats& image_stats() const override { return image_stats_; }
+  const EncodeStats& text_stats() const override { return text_stats_; }
+  bool thread_safe() const override { return true; }
+
+ protected:
+  ClipPipeline(ClipConfig config, ClipAssets assets, EncoderOptions options);
+
+  // Room for the pixels of `count` images.
+  virtual at::Tensor new_batch(int64_t count) const = 0;
+  // Writes one resized and cropped image into row `row`. Called from several threads.
+  virtual void put(const Image& pixels, at::Tensor& batch, int64_t row) const = 0;
+  // Embeddings [n, dim] of a batch, before normalisation.
+  virtual at::Tensor run_images(const at::Tensor& batch) = 0;
+  // ids int64 [n, t], padded with the end token.
+  virtual at::Tensor run_texts(const at::Tensor& ids) = 0;
+
+  const ClipConfig& config() const { return config_; }
+  const ClipAssets& assets() const { return assets_; }
+  const EncoderOptions& options() const { return options_; }
+  // Of tokenizer and image settings, for identity().
+  std::string preprocessing_hash() const;
+
+ private:
+  using Fetch = std::function<Image(int64_t index)>;
+  at::Tensor encode(int64_t count, const Fetch& fetch, const Context& context);
+  void require_vision() const;
+  void check(const Image& image) const;
+
+  ClipConfig config_;
+  ClipAssets assets_;
+  EncoderOptions options_;
+  std::mutex stats_mutex_;
+  EncodeStats image_stats_, text_stats_;
+};
+
+}  // namespace parapet

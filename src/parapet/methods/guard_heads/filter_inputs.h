@@ -1,0 +1,48 @@
+// Pixels, token ids and embeddings of labelled samples, as they are or changed.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "parapet/core/context.h"
+#include "parapet/engine/torch/torch_encoder.h"
+#include "parapet/methods/guard_heads/filter_data.h"
+
+namespace parapet {
+
+class FilterInputs {
+ public:
+  // Everything is referred to and must outlive this object.
+  FilterInputs(const FilterSet& set, const ClipAssets& assets, int64_t max_tokens,
+               const AugmentOptions& augment, uint64_t seed);
+  // [n, 3, h, w] float32, normalised. Version 0 is the sample; every other version is one set of
+  // changes, drawn from (seed, version, row). A missing image is grey. DataError names a bad one.
+  at::Tensor pixels(const std::vector<int64_t>& rows, int64_t version) const;
+  // int64 [n, longest].
+  at::Tensor ids(const std::vector<int64_t>& rows, int64_t version) const;
+  const FilterSet& set() const { return set_; }
+  // Hash of all samples' content, and of the changes when `copies` > 0.
+  std::string content_key(int64_t copies) const;
+
+ private:
+  const FilterSet& set_;
+  const ClipAssets& assets_;
+  int64_t max_tokens_;
+  AugmentOptions augment_;
+  uint64_t seed_;
+};
+
+// Unit embeddings, float32 [versions, n, d] on the CPU: version 0 is the sample itself, the others
+// are changed copies. Rows of an absent side are 0.
+struct FilterEmbeddings {
+  at::Tensor image, text;
+};
+// Kept under `cache` by content and `model_key` when it is not empty.
+FilterEmbeddings embed_filter_set(const FilterInputs& inputs, const ClipModel& model,
+                                  int64_t copies, const std::string& model_key,
+                                  const std::filesystem::path& cache, const Context& context);
+
+}  // namespace parapet

@@ -1,0 +1,302 @@
+#include "parapet/models/clip/clip.h"
+
+#include <ATen/ATen.h>
+
+#include "parapet/core/error.h"
+#include "parapet/nn/as_type.h"
+
+namespace parapet {
+namespace {
+
+// x [n, t, width], rows int64 [n] -> [n, 1, width].
+at::Tensor take_rows(const at::Tensor& x, const at::Tensor& rows) {
+  return x.gather(1, rows.view({-1, 1, 1}).expand({-1, 1, x.size(2)}));
+}
+
+// A plain float32 layer whose own weights are being trained.
+bool trains_whole(const nn::Linear& linear) {
+  return !linear.lora && linear.weight().value.requires_grad() && at::GradMode::is_enabled() &&
+         linear.weight().value.scalar_type() == at::kFloat;
+}
+
+}  // namespace
+
+// ---- the Transformer layer -------------------------------------------------
+
+ClipAttention::ClipAttention(int64_t width, int64_t heads)
+    : heads_(heads),
+      k_proj_(width, width, true),
+      v_proj_(width, width, true),
+      q_proj_(width, width, true),
+      out_proj_(width, width, true) {}
+
+at::Tensor ClipAttention::forward(const at::Tensor& x, bool causal, const at::Tensor& rows) const {
+  auto by_head = [&](const at::Tensor& y) {
+    return y.view({y.size(0), y.size(1), heads_, y.size(2) / heads_}).transpose(1, 2);
+  };
+  at::Tensor mixed;
+  if (!rows.defined() && x.scalar_type() == at::kFloat && trains_whole(q_proj_) &&
+      trains_whole(k_proj_) && trains_whole(v_proj_)) {
+    // Whole weights in training: one product over the stacked weights, forward and backward. (For
+    // inference the copy would cost more than it saves.)
+    const at::Tensor qkv =
+        at::linear(x, at::cat({q_proj_.matrix(), k_proj_.matrix(), v_proj_.matrix()}),
+                   at::cat({q_proj_.bias().value, k_proj_.bias().value, v_proj_.bias().value}));
+    const auto parts = qkv.chunk(3, -1);
+    mixed = nn::attention(by_head(parts[0]), by_head(parts[1]), by_head(parts[2]), causal);
+    return out_proj_.forward(mixed.transpose(1, 2).reshape({x.size(0), mixed.size(2), x.size(2)}));
+  }
+  const at::Tensor k = by_head(k_proj_.forward(x));
+  const at::Tensor v = by_head(v_proj_.forward(x));
+  if (rows.defined()) {
+    const at::Tensor q = by_head(q_proj_.forward(take_rows(x, rows)));
+    // A pooled row sees itself and what comes before it.
+    mixed = nn::attention(q, k, v, false, causal ? rows + 1 : at::Tensor());
+  } else {
+    mixed = nn::attention(by_head(q_proj_.forward(x)), k, v, causal);
+  }
+  mixed = mixed.transpose(1, 2).reshape({x.size(0), mixed.size(2), x.size(2)});
+  return out_proj_.forward(mixed);
+}
+
+void ClipAttention::visit(const std::string& prefix, const nn::ParameterVisitor& visitor) {
+  k_proj_.visit(prefix + ".k_proj", visitor);
+  v_proj_.visit(prefix + ".v_proj", visitor);
+  q_proj_.visit(prefix + ".q_proj", visitor);
+  out_proj_.visit(prefix + ".out_proj", visitor);
+}
+
+void ClipAttention::visit_linears(const std::string& prefix, const nn::LinearVisitor& visitor) {
+  visitor(prefix + ".k_proj", k_proj_);
+  visitor(prefix + ".v_proj", v_proj_);
+  visitor(prefix + ".q_proj", q_proj_);
+  visitor(prefix + ".out_proj", out_proj_);
+}
+
+ClipEncoderLayer::ClipEncoderLayer(int64_t width, int64_t intermediate, int64_t heads, double eps,
+                                   nn::Activation activation)
+    : activation_(activation),
+      self_attn_(width, heads),
+      layer_norm1_(width, eps),
+      layer_norm2_(width, eps),
+      fc1_(width, intermediate, true),
+      fc2_(intermediate, width, true) {}
+
+at::Tensor ClipEncoderLayer::forward(const at::Tensor& x, bool causal,
+                                     const at::Tensor& rows) const {
+  const at::Tensor attended = self_attn_.forward(layer_norm1_.forward(x), causal, rows);
+  const at::Tensor middle = (rows.defined() ? take_rows(x, rows) : x) + attended;
+  const at::Tensor inner = nn::activate(fc1_.forward(layer_norm2_.forward(middle)), activation_);
+  return middle + fc2_.forward(inner);
+}
+
+void ClipEncoderLayer::visit(const std::string& prefix, const nn::ParameterVisitor& visitor) {
+  self_attn_.visit(prefix + ".self_attn", visitor);
+  layer_norm1_.visit(prefix + ".layer_norm1", visitor);
+  fc1_.visit(prefix + ".mlp.fc1", visitor);
+  fc2_.visit(prefix + ".mlp.fc2", visitor);
+  layer_norm2_.visit(prefix + ".layer_norm2", visitor);
+}
+
+void ClipEncoderLayer::visit_linears(const std::string& prefix, const nn::LinearVisitor& visitor) {
+  self_attn_.visit_linears(prefix + ".self_attn", visitor);
+  visitor(prefix + ".mlp.fc1", fc1_);
+  visitor(prefix + ".mlp.fc2", fc2_);
+}
+
+// ---- text ------------------------------------------------------------------
+
+ClipTextTower::ClipTextTower(const ClipTextConfig& config)
+    : config_(config),
+      token_embedding_(config.vocab_size, config.hidden_size),
+      position_embedding_(config.max_position_embeddings, config.hidden_size),
+      final_layer_norm_(config.hidden_size, config.layer_norm_eps) {
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i)
+    layers_.emplace_back(config.hidden_size, config.intermediate_size, config.num_attention_heads,
+                         config.layer_norm_eps, config.hidden_act);
+}
+
+at::Tensor ClipTextTower::embed(const at::Tensor& ids, at::ScalarType dtype) const {
+  if (ids.size(1) > config_.max_position_embeddings)
+    throw DataError("text", "has " + std::to_string(ids.size(1)) + " tokens, the model takes " +
+                                std::to_string(config_.max_position_embeddings));
+  // On a GPU the look would cost a wait for the device.
+  if (ids.device().is_cpu() && ids.numel() > 0) {
+    const auto [low, high] = at::aminmax(ids);
+    const int64_t bad = low.item<int64_t>() < 0 ? low.item<int64_t>() : high.item<int64_t>();
+    if (bad < 0 || bad >= config_.vocab_size)
+      throw DataError("text",
+                      "token id " + std::to_string(bad) + " is outside the model's " +
+                          std::to_string(config_.vocab_size) + " embeddings",
+                      "Check that tokenizer and model belong together.");
+  }
+  return token_embedding_.forward(ids, dtype) + position_embedding_.rows(ids.size(1), dtype);
+}
+
+at::Tensor ClipTextTower::pooled_rows(const at::Tensor& ids) const {
+  if (config_.eos_token_id == 2) return ids.argmax(1);
+  return ids.eq(config_.eos_token_id).to(at::kInt).argmax(1);
+}
+
+at::Tensor ClipTextTower::pooled(const at::Tensor& ids, at::ScalarType dtype) const {
+  const at::Tensor rows = pooled_rows(ids);
+  at::Tensor x = embed(ids, dtype);
+  for (size_t i = 0; i < layers_.size(); ++i)
+    x = layers_[i].forward(x, true, i + 1 == layers_.size() ? rows : at::Tensor());
+  return final_layer_norm_.forward(x.squeeze(1));
+}
+
+ClipHidden ClipTextTower::hidden(const at::Tensor& ids, at::ScalarType dtype) const {
+  ClipHidden out;
+  out.hidden_states.push_back(embed(ids, dtype));
+  for (const auto& layer : layers_)
+    out.hidden_states.push_back(layer.forward(out.hidden_states.back(), true, {}));
+  out.last_hidden_state = final_layer_norm_.forward(out.hidden_states.back());
+  out.pooler_output = take_rows(out.last_hidden_state, pooled_rows(ids)).squeeze(1);
+  return out;
+}
+
+void ClipTextTower::visit(const std::string& prefix, const nn::ParameterVisitor& visitor) {
+  token_embedding_.visit(prefix + "embeddings.token_embedding", visitor);
+  position_embedding_.visit(prefix + "embeddings.position_embedding", visitor);
+  for (size_t i = 0; i < layers_.size(); ++i)
+    layers_[i].visit(prefix + "encoder.layers." + std::to_string(i), visitor);
+  final_layer_norm_.visit(prefix + "final_layer_norm", visitor);
+}
+
+void ClipTextTower::visit_linears(const std::string& prefix, const nn::LinearVisitor& visitor) {
+  for (size_t i = 0; i < layers_.size(); ++i)
+    layers_[i].visit_linears(prefix + "encoder.layers." + std::to_string(i), visitor);
+}
+
+// ---- vision ----------------------------------------------------------------
+
+ClipVisionTower::ClipVisionTower(const ClipVisionConfig& config)
+    : config_(config),
+      patch_embedding_(config.num_channels * config.patch_size * config.patch_size,
+                       config.hidden_size, false, config.patch_size),
+      position_embedding_(config.patches() + 1, config.hidden_size),
+      pre_layrnorm_(config.hidden_size, config.layer_norm_eps),
+      post_layernorm_(config.hidden_size, config.layer_norm_eps) {
+  class_embedding_.shape = {config.hidden_size};
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i)
+    layers_.emplace_back(config.hidden_size, config.intermediate_size, config.num_attention_heads,
+                         config.layer_norm_eps, config.hidden_act);
+}
+
+at::Tensor ClipVisionTower::embed(const at::Tensor& pixels) const {
+  if (pixels.dim() != 4 || pixels.size(1) != 3 || pixels.size(2) != config_.image_size ||
+      pixels.size(3) != config_.image_size)
+    throw DataError("pixels", "must be [n, 3, " + std::to_string(config_.image_size) + ", " +
+                                  std::to_string(config_.image_size) + "]");
+  const int64_t n = pixels.size(0), p = config_.patch_size;
+  // Pixels beyond the last whole patch are unused, as in a strided convolution.
+  const int64_t grid = config_.image_size / p;
+  at::Tensor patches = pixels.slice(2, 0, grid * p).slice(3, 0, grid * p);
+  patches = patches.reshape({n, 3, grid, p, grid, p})
+                .permute({0, 2, 4, 1, 3, 5})
+                .reshape({n, grid * grid, 3 * p * p});
+  const at::Tensor embedded = patch_embedding_.forward(patches);
+  const auto type = embedded.scalar_type();
+  const at::Tensor cls =
+      nn::as_type(class_embedding_.value, type).view({1, 1, -1}).expand({n, 1, embedded.size(2)});
+  const at::Tensor x =
+      at::cat({cls, embedded}, 1) + position_embedding_.rows(grid * grid + 1, type);
+  return pre_layrnorm_.forward(x);
+}
+
+at::Tensor ClipVisionTower::pooled(const at::Tensor& pixels) const {
+  at::Tensor x = embed(pixels);
+  const at::Tensor rows =
+      at::zeros({pixels.size(0)}, at::TensorOptions().dtype(at::kLong).device(pixels.device()));
+  for (size_t i = 0; i < layers_.size(); ++i)
+    x = layers_[i].forward(x, false, i + 1 == layers_.size() ? rows : at::Tensor());
+  return post_layernorm_.forward(x.squeeze(1));
+}
+
+ClipHidden ClipVisionTower::hidden(const at::Tensor& pixels) const {
+  ClipHidden out;
+  out.hidden_states.push_back(embed(pixels));
+  for (const auto& layer : layers_)
+    out.hidden_states.push_back(layer.forward(out.hidden_states.back(), false, {}));
+  out.last_hidden_state = out.hidden_states.back();
+  out.pooler_output = post_layernorm_.forward(out.last_hidden_state.select(1, 0));
+  return out;
+}
+
+void ClipVisionTower::visit(const std::string& prefix, const nn::ParameterVisitor& visitor) {
+  visitor(prefix + "embeddings.class_embedding", class_embedding_);
+  patch_embedding_.visit(prefix + "embeddings.patch_embedding", visitor);
+  position_embedding_.visit(prefix + "embeddings.position_embedding", visitor);
+  pre_layrnorm_.visit(prefix + "pre_layrnorm", visitor);
+  for (size_t i = 0; i < layers_.size(); ++i)
+    layers_[i].visit(prefix + "encoder.layers." + std::to_string(i), visitor);
+  post_layernorm_.visit(prefix + "post_layernorm", visitor);
+}
+
+void ClipVisionTower::visit_linears(const std::string& prefix, const nn::LinearVisitor& visitor) {
+  visitor(prefix + "embeddings.patch_embedding", patch_embedding_);
+  for (size_t i = 0; i < layers_.size(); ++i)
+    layers_[i].visit_linears(prefix + "encoder.layers." + std::to_string(i), visitor);
+}
+
+// ---- both towers -----------------------------------------------------------
+
+ClipModel::ClipModel(const ClipConfig& config) : config_(config) {
+  const bool projects = config.kind != ClipKind::kText && config.kind != ClipKind::kVision;
+  if (config.has_text()) {
+    text_model_ = ClipTextTower(config.text);
+    if (projects)
+      text_projection_ = nn::Linear(config.text.hidden_size, config.projection_dim, false);
+  }
+  if (config.has_vision()) {
+    vision_model_ = ClipVisionTower(config.vision);
+    if (projects)
+      visual_projection_ = nn::Linear(config.vision.hidden_size, config.projection_dim, false);
+  }
+}
+
+at::Tensor ClipModel::project_text(const at::Tensor& pooled) const {
+  return text_projection_.out_features() > 0 ? text_projection_.forward(pooled) : pooled;
+}
+
+at::Tensor ClipModel::project_image(const at::Tensor& pooled) const {
+  return visual_projection_.out_features() > 0 ? visual_projection_.forward(pooled) : pooled;
+}
+
+at::Tensor ClipModel::encode_text(const at::Tensor& ids) const {
+  return project_text(text_model_.pooled(ids, compute_));
+}
+
+at::Tensor ClipModel::encode_image(const at::Tensor& pixels) const {
+  return project_image(vision_model_.pooled(nn::as_type(pixels, compute_)));
+}
+
+void ClipModel::set_training(bool training) {
+  visit_linears([&](const std::string&, nn::Linear& linear) { linear.training = training; });
+}
+
+void ClipModel::visit(const nn::ParameterVisitor& visitor) {
+  if (config_.kind == ClipKind::kFull) visitor("logit_scale", logit_scale_);
+  if (config_.has_text()) text_model_.visit(bare_names_ ? "" : "text_model.", visitor);
+  if (config_.has_vision()) vision_model_.visit(bare_names_ ? "" : "vision_model.", visitor);
+  if (text_projection_.out_features() > 0) text_projection_.visit("text_projection", visitor);
+  if (visual_projection_.out_features() > 0) visual_projection_.visit("visual_projection", visitor);
+}
+
+void ClipModel::visit_linears(const nn::LinearVisitor& visitor) {
+  if (config_.has_text()) text_model_.visit_linears(bare_names_ ? "" : "text_model.", visitor);
+  if (config_.has_vision())
+    vision_model_.visit_linears(bare_names_ ? "" : "vision_model.", visitor);
+  if (text_projection_.out_features() > 0) visitor("text_projection", text_projection_);
+  if (visual_projection_.out_features() > 0) visitor("visual_projection", visual_projection_);
+}
+
+nn::ParameterWalk ClipModel::parameters() {
+  return [this](const nn::ParameterVisitor& visitor) { visit(visitor); };
+}
+nn::LinearWalk ClipModel::linears() {
+  return [this](const nn::LinearVisitor& visitor) { visit_linears(visitor); };
+}
+
+}  // namespace parapet
