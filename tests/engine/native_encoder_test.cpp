@@ -9,9 +9,9 @@
 
 #include "engine/tiny_clip.h"
 #include "parapet/core/error.h"
-#include "parapet/engine/quantization/calibrate.h"
 #include "parapet/engine/int8/int8_kernels.h"
 #include "parapet/engine/openvino/openvino_encoder.h"
+#include "parapet/engine/quantization/calibrate.h"
 
 namespace parapet {
 namespace {

@@ -8,9 +8,9 @@
 #include "engine/tiny_clip.h"
 #include "parapet/core/error.h"
 #include "parapet/engine/cache/cached_encoder.h"
+#include "parapet/engine/openvino/openvino_encoder.h"
 #include "parapet/engine/quantization/calibrate.h"
 #include "parapet/engine/quantization/calibrate_ranges.h"
-#include "parapet/engine/openvino/openvino_encoder.h"
 
 namespace parapet {
 namespace {

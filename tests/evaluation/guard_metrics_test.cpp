@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "parapet/core/random.h"
-#include "parapet/metrics/calibration.h"
 #include "parapet/evaluation/evaluate_guard.h"
+#include "parapet/metrics/calibration.h"
 
 namespace parapet {
 namespace {

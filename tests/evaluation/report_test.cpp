@@ -9,6 +9,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/json.h"
+#include "parapet/evaluation/compare_runs.h"
 #include "parapet/evaluation/report_html.h"
 #include "parapet/formats/image.h"
 

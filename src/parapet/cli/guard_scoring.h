@@ -10,8 +10,8 @@
 
 #include "parapet/core/context.h"
 #include "parapet/data/dataset.h"
-#include "parapet/engine/quantization/calibrate.h"
 #include "parapet/engine/encoder/encoder.h"
+#include "parapet/engine/quantization/calibrate.h"
 #include "parapet/evaluation/evaluate_guard.h"
 #include "parapet/methods/guard_heads/heads.h"
 

@@ -16,6 +16,7 @@
 #include "parapet/data/dataset.h"
 #include "parapet/engine/cache/cached_encoder.h"
 #include "parapet/engine/quantization/calibrate.h"
+#include "parapet/evaluation/bootstrap.h"
 #include "parapet/evaluation/report.h"
 #include "parapet/models/model_folder.h"
 

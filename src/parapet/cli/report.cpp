@@ -3,8 +3,8 @@
 
 #include "parapet/cli/command.h"
 #include "parapet/core/error.h"
+#include "parapet/evaluation/compare_runs.h"
 #include "parapet/evaluation/report.h"
-#include "parapet/evaluation/report_html.h"
 
 namespace parapet::cli {
 namespace {

@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "parapet/core/error.h"
-#include "parapet/core/option_checks.h"
 #include "parapet/core/strings.h"
 
 namespace parapet {
@@ -63,18 +62,6 @@ void parse(const Option& option, std::string_view text, std::vector<T>& values) 
 }
 
 }  // namespace
-
-void check_choice(const Option& option, std::string_view value) {
-  if (option.choices.empty()) return;
-  for (const auto& choice : option.choices)
-    if (choice == value) return;
-  throw UsageError(quoted(option, value) + " is not one of " + join(option.choices, ", "));
-}
-
-void check_number(const Option& option, double value) {
-  // NaN would pass every range check of the form `x < low`.
-  if (std::isnan(value)) throw UsageError("--" + option.name + ": NaN is not a value");
-}
 
 const Option* OptionList::find(std::string_view name) const {
   const std::string wanted = canonical(name);

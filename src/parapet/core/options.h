@@ -15,20 +15,11 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
-namespace parapet {
+#include "parapet/core/option.h"
 
-struct Option {
-  using Value = std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*,
-                             std::vector<double>*>;
-  std::string name;  // without dashes, e.g. "batch-size"
-  Value value;       // the default on entry; overwritten by recipe, then flags
-  std::string help;
-  std::vector<std::string> choices;  // for strings; empty = any
-  bool required = false;
-};
+namespace parapet {
 
 class OptionList {
  public:

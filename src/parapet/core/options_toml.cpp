@@ -6,7 +6,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
-#include "parapet/core/option_checks.h"
+#include "parapet/core/option.h"
 #include "parapet/core/options.h"
 #include "parapet/core/strings.h"
 #include "parapet/core/toml_checks.h"

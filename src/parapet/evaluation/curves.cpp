@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include "parapet/evaluation/report_html.h"
+#include "parapet/evaluation/curves.h"
 #include "parapet/formats/jsonl.h"
 
 namespace parapet {

@@ -6,9 +6,9 @@
 
 #include "parapet/core/context.h"
 #include "parapet/data/dataset.h"
-#include "parapet/engine/encoder/quadruplet_embeddings.h"
 #include "parapet/data/zeroshot.h"
 #include "parapet/engine/encoder/encoder.h"
+#include "parapet/engine/encoder/quadruplet_embeddings.h"
 #include "parapet/evaluation/report.h"
 #include "parapet/evaluation/retrieval.h"
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "parapet/metrics/classification.h"
 #include "parapet/evaluation/evaluate_guard.h"
+#include "parapet/metrics/classification.h"
 
 namespace parapet::guard_items {
 

@@ -1,9 +1,9 @@
 // guard_metrics of evaluate_guard.h
 #include <cmath>
 
+#include "parapet/evaluation/guard_items.h"
 #include "parapet/metrics/calibration.h"
 #include "parapet/metrics/fairness.h"
-#include "parapet/evaluation/guard_items.h"
 
 namespace parapet {
 namespace {

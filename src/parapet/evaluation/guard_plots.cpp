@@ -2,8 +2,8 @@
 #include <cmath>
 
 #include "parapet/core/strings.h"
-#include "parapet/metrics/calibration.h"
 #include "parapet/evaluation/guard_items.h"
+#include "parapet/metrics/calibration.h"
 
 namespace parapet {
 namespace {

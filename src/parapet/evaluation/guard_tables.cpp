@@ -3,9 +3,9 @@
 #include <cmath>
 
 #include "parapet/core/strings.h"
+#include "parapet/evaluation/guard_items.h"
 #include "parapet/metrics/calibration.h"
 #include "parapet/metrics/fairness.h"
-#include "parapet/evaluation/guard_items.h"
 
 namespace parapet {
 namespace {

@@ -1,4 +1,5 @@
 #include "parapet/evaluation/metric_table.h"
+#include "parapet/evaluation/bootstrap.h"
 
 #include <ATen/ATen.h>
 

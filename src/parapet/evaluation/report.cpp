@@ -1,4 +1,5 @@
 #include "parapet/evaluation/report.h"
+#include "parapet/evaluation/report_html.h"
 
 #include <cmath>
 
@@ -6,7 +7,6 @@
 #include "parapet/core/files.h"
 #include "parapet/core/json.h"
 #include "parapet/core/strings.h"
-#include "parapet/evaluation/report_html.h"
 #include "parapet/formats/image.h"
 
 namespace parapet {

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "parapet/evaluation/curves.h"
 #include "parapet/evaluation/metric_table.h"
 
 namespace parapet {
@@ -42,23 +43,6 @@ struct Example {
 struct ExampleGrid {
   std::string title;
   std::vector<Example> examples;
-};
-
-// One line of a plot.
-struct Curve {
-  std::string name;
-  std::vector<std::pair<double, double>> points;  // (x, y), finite
-};
-
-// Curves of shares against shares, both on 0..1: ROC, reliability.
-struct SharePlot {
-  std::string name;   // key in report.json, e.g. "roc"
-  std::string title;  // shown above it
-  std::string note;   // one or two sentences; may be empty
-  std::string x_title, y_title;
-  bool log_x = false;     // x on a logarithmic axis from 0.001
-  bool diagonal = false;  // y = x beside the curves
-  std::vector<Curve> curves;
 };
 
 // Another page beside this one.

@@ -3,10 +3,17 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-
-#include "parapet/evaluation/topk.h"
+#include <string>
 
 namespace parapet {
+
+struct TopKOptions {
+  int64_t query_block = 192;     // queries per block; rounded up to the kernel's row group
+  int64_t gallery_block = 2048;  // gallery rows per float32 tile
+  std::string filter = "auto";   // auto | int8 | fp32; int8 falls back where unsupported
+  // Left out of one query's results, e.g. its own twin: int64 [n], -1 = none. Undefined = none.
+  at::Tensor exclude;
+};
 
 // Rows of a float32 matrix.
 struct RowView {

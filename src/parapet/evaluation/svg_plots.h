@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "parapet/evaluation/curves.h"
 #include "parapet/metrics/estimate.h"
-#include "parapet/evaluation/report_html.h"
 
 namespace parapet {
 

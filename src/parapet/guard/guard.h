@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "parapet/core/context.h"
-#include "parapet/engine/encoder/batching_encoder.h"
 #include "parapet/engine/cache/embedding_cache.h"
-#include "parapet/guard/decision.h"
+#include "parapet/engine/encoder/batching_encoder.h"
 #include "parapet/engine/encoder/model_store.h"
+#include "parapet/guard/decision.h"
 #include "parapet/guard/policy.h"
 #include "parapet/guard/request.h"
 #include "parapet/guard/signal.h"

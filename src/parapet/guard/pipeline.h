@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "parapet/core/context.h"
+#include "parapet/engine/encoder/model_store.h"
 #include "parapet/guard/clip_signal.h"
 #include "parapet/guard/decide.h"
 #include "parapet/guard/fetch.h"
 #include "parapet/guard/guard.h"
 #include "parapet/guard/hash_lists.h"
-#include "parapet/engine/encoder/model_store.h"
 #include "parapet/guard/ocr.h"
 #include "parapet/guard/prepare.h"
 #include "parapet/guard/redact.h"

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "parapet/core/random.h"
 #include "parapet/attacks/adversary.h"
+#include "parapet/core/random.h"
 #include "parapet/methods/guard_heads/filter_task.h"
 #include "parapet/training/distributed.h"
 #include "parapet/training/trainer.h"

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "parapet/core/error.h"
 #include "parapet/attacks/adversary.h"
+#include "parapet/core/error.h"
 #include "parapet/methods/guard_heads/filter_data.h"
 #include "parapet/methods/guard_heads/filter_loss.h"
 #include "parapet/methods/guard_heads/unfreeze.h"

@@ -9,8 +9,8 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/memory.h"
-#include "parapet/engine/int8/int8_clip.h"
 #include "parapet/engine/encoder/patch_pipeline.h"
+#include "parapet/engine/int8/int8_clip.h"
 
 namespace parapet {
 namespace {

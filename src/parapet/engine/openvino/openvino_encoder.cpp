@@ -8,9 +8,9 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/memory.h"
+#include "parapet/engine/encoder/patch_pipeline.h"
 #include "parapet/engine/openvino/openvino_clip.h"
 #include "parapet/engine/openvino/openvino_program.h"
-#include "parapet/engine/encoder/patch_pipeline.h"
 #include "parapet/nn/precision.h"
 
 namespace parapet {

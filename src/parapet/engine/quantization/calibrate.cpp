@@ -12,13 +12,13 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/strings.h"
-#include "parapet/engine/quantization/calibrate_ranges.h"
 #include "parapet/engine/encoder/clip_text_inputs.h"
 #include "parapet/engine/int8/int8_clip.h"
 #include "parapet/engine/int8/native_encoder.h"
 #include "parapet/engine/openvino/openvino_clip.h"
 #include "parapet/engine/openvino/openvino_encoder.h"
 #include "parapet/engine/openvino/openvino_program.h"
+#include "parapet/engine/quantization/calibrate_ranges.h"
 #include "parapet/engine/torch/torch_encoder.h"
 
 namespace parapet {

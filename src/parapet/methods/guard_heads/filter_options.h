@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "parapet/core/context.h"
 #include "parapet/attacks/adversary.h"
+#include "parapet/core/context.h"
 #include "parapet/core/options.h"
 #include "parapet/methods/guard_heads/augment.h"
 

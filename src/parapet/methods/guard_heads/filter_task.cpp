@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "parapet/core/random.h"
 #include "parapet/attacks/adversary.h"
+#include "parapet/core/random.h"
 #include "parapet/nn/contrastive.h"
 
 namespace parapet {

@@ -7,8 +7,8 @@
 #include "parapet/core/error.h"
 #include "parapet/core/random.h"
 #include "parapet/data/bad_images.h"
-#include "parapet/engine/encoder/quadruplet_embeddings.h"
 #include "parapet/engine/cache/cached_encoder.h"
+#include "parapet/engine/encoder/quadruplet_embeddings.h"
 #include "parapet/methods/tuned_clip.h"
 #include "parapet/nn/precision.h"
 #include "parapet/training/distributed.h"
@@ -129,11 +129,12 @@ SafeClipResult harden_safe_clip(const SafeClipOptions& options, const RunDirecto
       cached_encoder(wrap_encoder(model, assets, encoder_options), key, options.reference_cache);
   // One process computes the references; the others read its file.
   if (!communicator.is_main() && !options.reference_cache.empty()) communicator.barrier();
-  const auto train_reference =
-      embed_quadruplets(*original, quadruplet_columns(train_store.items()), "original model", context);
-  const auto val_reference = val_store.size() > 0 ? embed_quadruplets(*original, quadruplet_columns(val_store.items()),
-                                                                      "original model", context)
-                                                  : QuadrupletEmbeddings{};
+  const auto train_reference = embed_quadruplets(*original, quadruplet_columns(train_store.items()),
+                                                 "original model", context);
+  const auto val_reference =
+      val_store.size() > 0 ? embed_quadruplets(*original, quadruplet_columns(val_store.items()),
+                                               "original model", context)
+                           : QuadrupletEmbeddings{};
   if (communicator.is_main() && !options.reference_cache.empty()) communicator.barrier();
 
   const double scale = objective_scale(options, model);

@@ -1,4 +1,4 @@
-#include "parapet/metrics/estimate.h"
+#include "parapet/evaluation/bootstrap.h"
 
 #include <gtest/gtest.h>
 
