@@ -7,7 +7,7 @@ PYTHON := .venv/bin/python
 JOBS ?= $(shell cores=$$(nproc); memory=$$(awk '/MemTotal/ {print int($$2 / 2e6)}' /proc/meminfo); \
           echo $$(( cores < memory ? cores : (memory > 0 ? memory : 1) )))
 FUZZ_SECONDS ?= 20
-.PHONY: help setup build test demo bench asan tsan fuzz lint format docs clean
+.PHONY: help setup build test demo bench asan tsan headers clang fuzz lint format docs clean
 
 help: ## this list
 	@echo "Parapet. Start with: make demo   or: make test"
@@ -33,6 +33,13 @@ asan: setup ## the rooms without torch under address and undefined-behaviour san
 
 tsan: setup ## the same under the thread sanitizer
 	@tools/sanitize.sh tsan $(JOBS)
+
+headers: setup ## compiles every header by itself, without the precompiled ones
+	@tools/build.sh release $(JOBS) all_verify_interface_header_sets
+
+clang: ## the rooms up to nn built with clang, warnings as errors, and their tests
+	@tools/setup/setup.sh --fuzz
+	@tools/clang.sh $(JOBS)
 
 fuzz: ## libFuzzer on every reader of outside bytes; FUZZ_SECONDS=20 each
 	@tools/setup/setup.sh --fuzz

@@ -15,7 +15,7 @@ format_check() {
   find src tests bench fuzz \( -name '*.h' -o -name '*.cpp' \) -print0 2>/dev/null |
     xargs -0 clang-format --dry-run -Werror
 }
-check "ladder of rooms" python3 tools/check_ladder.py
+check "ladder of rooms" python3 tools/check_ladder.py --build build/release
 check clang-format format_check
 check "docs/commands.md" python3 tools/gen_commands.py --check
 check clang-tidy python3 tools/run_tidy.py --jobs "${1:-2}"

@@ -168,7 +168,9 @@ TEST(Options, FlagsParseStrictly) {
                                                         {"fast", "yes"},
                                                         {"mode", "Soft"},
                                                         {"weights", "1,x"}})
-    EXPECT_THAT(usage_message([&] { set_option(*list.find(name), text); }), HasSubstr("--" + name))
+    EXPECT_THAT(
+        usage_message([&, &name = name, &text = text] { set_option(*list.find(name), text); }),
+        HasSubstr("--" + name))
         << text;
   // A refused list leaves the old one.
   EXPECT_THAT(sample.weights, ElementsAre(1e-2, 3.0));

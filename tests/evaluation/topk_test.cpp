@@ -19,7 +19,12 @@ at::Tensor unit_rows(int64_t n, int64_t d, uint64_t seed) {
 
 // A full matrix in double, sorted by (score, lower index), the excluded column removed.
 at::Tensor naive(const at::Tensor& q, const at::Tensor& g, int64_t k, const at::Tensor& exclude) {
-  at::Tensor scores = at::mm(q.to(at::kDouble), g.to(at::kDouble).t());
+  // One query at a time, row by row: a matrix product may round equal rows differently, depending
+  // on where in a block of its kernel they lie.
+  std::vector<at::Tensor> rows;
+  for (int64_t i = 0; i < q.size(0); ++i)
+    rows.push_back((g.to(at::kDouble) * q[i].to(at::kDouble)).sum(1));
+  at::Tensor scores = at::stack(rows);
   for (int64_t i = 0; exclude.defined() && i < q.size(0); ++i)
     if (exclude[i].item<int64_t>() >= 0)
       scores[i][exclude[i].item<int64_t>()] = -std::numeric_limits<double>::infinity();

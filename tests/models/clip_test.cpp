@@ -49,7 +49,9 @@ TEST_P(Variants, GradientsEqualTransformers) {
     if (it == expected.end()) continue;
     ++compared;
     EXPECT_GT(it->second.norm().item<double>(), 1e-4) << name;  // a real gradient
-    EXPECT_LT(apart(tensor.grad(), it->second), kClose) << name;
+    // Gradients differ in size by a factor of 100: what counts is the share of the largest entry.
+    const double scale = it->second.abs().max().item<double>();
+    EXPECT_LT(apart(tensor.grad(), it->second) / scale, kClose) << name;
   }
   EXPECT_EQ(compared, 11);
 }

@@ -15,6 +15,7 @@
 #include "parapet/core/strings.h"
 #include "parapet/engine/cache/cached_encoder.h"
 #include "parapet/evaluation/evaluate_guard.h"
+#include "parapet/evaluation/report_html.h"
 #include "parapet/methods/guard_heads/heads.h"
 
 namespace parapet::cli {

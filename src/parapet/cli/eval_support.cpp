@@ -6,6 +6,7 @@
 #include "parapet/core/run_record.h"
 #include "parapet/data/bad_images.h"
 #include "parapet/engine/cache/cached_encoder.h"
+#include "parapet/evaluation/report_html.h"
 
 namespace parapet::cli {
 

@@ -18,6 +18,7 @@
 #include "parapet/engine/quantization/calibrate.h"
 #include "parapet/evaluation/bootstrap.h"
 #include "parapet/evaluation/report.h"
+#include "parapet/evaluation/report_html.h"
 #include "parapet/models/model_folder.h"
 
 namespace parapet::cli {

@@ -5,6 +5,7 @@
 #include "parapet/core/error.h"
 #include "parapet/evaluation/compare_runs.h"
 #include "parapet/evaluation/report.h"
+#include "parapet/evaluation/report_html.h"
 
 namespace parapet::cli {
 namespace {

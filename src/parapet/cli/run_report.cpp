@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "parapet/core/strings.h"
+#include "parapet/evaluation/report_html.h"
 
 namespace parapet::cli {
 namespace {

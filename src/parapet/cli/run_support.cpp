@@ -1,7 +1,5 @@
 #include "parapet/cli/run_support.h"
 
-#include <torch/version.h>
-
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
@@ -33,8 +31,6 @@ RunDirectory open_run(const std::string& out, const Session& session,
   communicator.barrier();
   return RunDirectory(out);
 }
-
-std::map<std::string, std::string> library_versions() { return {{"torch", TORCH_VERSION}}; }
 
 nlohmann::json report_training(const std::string& what, const std::string& unit,
                                const TrainingResult& result, const RunDirectory& run,

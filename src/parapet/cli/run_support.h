@@ -38,7 +38,4 @@ nlohmann::json report_training(const std::string& what, const std::string& unit,
                                const TrainingResult& result, const RunDirectory& run,
                                const Session& session);
 
-// "torch" -> version and the like, for run records.
-std::map<std::string, std::string> library_versions();
-
 }  // namespace parapet::cli

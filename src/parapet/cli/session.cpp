@@ -1,5 +1,6 @@
+#include <torch/version.h>
+
 #include "parapet/cli/command.h"
-#include "parapet/cli/run_support.h"
 
 namespace parapet::cli {
 
@@ -9,7 +10,7 @@ RunInfo run_info(const Session& session, std::map<std::string, std::filesystem::
   info.resolved_toml = session.resolved_toml;
   info.seed = session.common.seed;
   info.inputs = std::move(inputs);
-  info.versions = library_versions();
+  info.versions = {{"torch", TORCH_VERSION}};
   info.started = session.started;
   return info;
 }

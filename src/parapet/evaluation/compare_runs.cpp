@@ -1,5 +1,6 @@
 #include "parapet/evaluation/compare_runs.h"
 #include "parapet/evaluation/group_tables.h"
+#include "parapet/evaluation/report_html.h"
 
 namespace parapet {
 namespace {

@@ -1,5 +1,4 @@
 #include "parapet/evaluation/report.h"
-#include "parapet/evaluation/report_html.h"
 
 #include <cmath>
 
@@ -225,13 +224,6 @@ Report report_from_json(const json& root, std::string_view source) {
 
 Report load_report(const std::filesystem::path& file) {
   return report_from_json(load_json(file), file.string());
-}
-
-void write_report(const std::filesystem::path& folder, const Report& report) {
-  std::filesystem::create_directories(folder);
-  save_json(folder / "report.json", to_json(report));
-  write_file_atomic(folder / "report.html",
-                    report_html(report, load_curves(folder / "metrics.jsonl")));
 }
 
 std::string image_data_uri(const std::string& location, int64_t side) {

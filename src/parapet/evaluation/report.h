@@ -74,10 +74,6 @@ nlohmann::json to_json(const Report& report);
 Report report_from_json(const nlohmann::json& root, std::string_view source);
 Report load_report(const std::filesystem::path& file);
 
-// report.json and report.html in `folder` (made if missing); loss curves from `folder`'s
-// metrics.jsonl when there is one.
-void write_report(const std::filesystem::path& folder, const Report& report);
-
 // An image as a data URI for a page: kept as it is when small enough, else a thumbnail of at most
 // `side` pixels. DataError names the image.
 std::string image_data_uri(const std::string& location, int64_t side = 160);

@@ -1,5 +1,8 @@
 #include "parapet/evaluation/report_html.h"
 
+#include "parapet/core/files.h"
+#include "parapet/core/json.h"
+
 #include <cmath>
 
 #include "parapet/evaluation/group_tables.h"
@@ -277,6 +280,13 @@ std::string report_html(const Report& report, const std::vector<Curve>& curves) 
             html_escape(report.run.dump(2, ' ', false, nlohmann::json::error_handler_t::replace)) +
             "</pre></details>");
   return html + "<footer>Made by Parapet.</footer></main></body></html>\n";
+}
+
+void write_report(const std::filesystem::path& folder, const Report& report) {
+  std::filesystem::create_directories(folder);
+  save_json(folder / "report.json", to_json(report));
+  write_file_atomic(folder / "report.html",
+                    report_html(report, load_curves(folder / "metrics.jsonl")));
 }
 
 }  // namespace parapet

@@ -1,5 +1,6 @@
 // Merge rules by pair of ids, and the merging of symbols in rank order.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
