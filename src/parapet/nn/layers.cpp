@@ -4,8 +4,6 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <cmath>
-
 #include "parapet/core/error.h"
 #include "parapet/nn/as_type.h"
 #include "parapet/nn/quick_gelu_kernel.h"
@@ -88,6 +86,17 @@ void Embedding::visit(const std::string& prefix, const ParameterVisitor& visitor
   visitor(prefix + ".weight", weight_);
 }
 
+void check_ids(const at::Tensor& ids, int64_t rows, const std::string& what) {
+  if (!ids.device().is_cpu() || ids.numel() == 0) return;
+  const auto [low, high] = at::aminmax(ids);
+  const int64_t bad = low.item<int64_t>() < 0 ? low.item<int64_t>() : high.item<int64_t>();
+  if (bad < 0 || bad >= rows)
+    throw DataError(what,
+                    "token id " + std::to_string(bad) + " is outside the model's " +
+                        std::to_string(rows) + " embeddings",
+                    "Check that tokenizer and model belong together.");
+}
+
 Activation activation_from_name(const std::string& name, const std::string& source) {
   if (name == "quick_gelu") return Activation::kQuickGelu;
   if (name == "gelu") return Activation::kGelu;
@@ -129,24 +138,6 @@ at::Tensor activate(const at::Tensor& x, Activation activation) {
       return at::relu(x);
   }
   throw Error(ErrorKind::kInternal, "activate: unknown activation");
-}
-
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
-                     const at::Tensor& lengths) {
-  at::Tensor mask;
-  if (lengths.defined()) {
-    const at::Tensor positions = at::arange(k.size(2), lengths.options());
-    mask = at::lt(positions.view({1, 1, 1, -1}), lengths.view({-1, 1, 1, 1}));
-    if (causal) {
-      const at::Tensor lower = at::ones({q.size(2), k.size(2)}, mask.options()).tril();
-      mask = at::logical_and(mask, lower);
-    }
-    // The CPU kernel is faster with an additive mask of the compute type.
-    mask = at::zeros(mask.sizes(), q.options())
-               .masked_fill_(mask.logical_not(), -std::numeric_limits<float>::infinity());
-  }
-  return at::scaled_dot_product_attention(
-      q, k, v, mask.defined() ? std::optional(mask) : std::nullopt, 0.0, causal && !mask.defined());
 }
 
 }  // namespace parapet::nn

@@ -1,4 +1,4 @@
-// The small layers of a Transformer: norm, embedding table, activations, attention.
+// The small layers of a Transformer: norm, embedding table, activations.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -36,16 +36,14 @@ class Embedding {
   Parameter weight_;
 };
 
+// DataError when an id is none of a table's `rows`; `what` names the ids ("text"). On a GPU the
+// look would cost a wait for the device: only ids in CPU memory are checked.
+void check_ids(const at::Tensor& ids, int64_t rows, const std::string& what);
+
 enum class Activation { kQuickGelu, kGelu, kGeluTanh, kSilu, kRelu };
 // From `hidden_act` of a config; DataError names `source` and the value when it is unknown.
 Activation activation_from_name(const std::string& name, const std::string& source);
 std::string activation_name(Activation activation);
 at::Tensor activate(const at::Tensor& x, Activation activation);
-
-// Softmax attention. q [n, heads, tq, d], k and v [n, heads, tk, d] -> [n, heads, tq, d].
-// `causal` needs tq == tk. `lengths` (may be undefined): int64 [n], keys at or beyond it are
-// masked. Scaled by 1 / sqrt(d).
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
-                     const at::Tensor& lengths = {});
 
 }  // namespace parapet::nn

@@ -137,7 +137,7 @@ void remove_lora(const LinearWalk& walk) {
   walk([](const std::string&, Linear& linear) { linear.lora.reset(); });
 }
 
-LoraOff::LoraOff() : before_(g_lora_off) { g_lora_off = true; }
+LoraOff::LoraOff(bool off) : before_(g_lora_off) { g_lora_off = off; }
 LoraOff::~LoraOff() { g_lora_off = before_; }
 bool LoraOff::active() { return g_lora_off; }
 

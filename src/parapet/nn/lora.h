@@ -64,10 +64,11 @@ void unmerge_lora(const LinearWalk& walk, std::vector<MergedLora> merged);
 // Adapters dropped, base weights untouched.
 void remove_lora(const LinearWalk& walk);
 
-// While alive, adapters on this thread are skipped: the model is the original one.
+// While alive, adapters on this thread are skipped: the model is the original one. (`off` false: they
+// are not skipped, whatever was set outside.)
 class LoraOff {
  public:
-  LoraOff();
+  explicit LoraOff(bool off = true);
   ~LoraOff();
   LoraOff(const LoraOff&) = delete;
   LoraOff& operator=(const LoraOff&) = delete;

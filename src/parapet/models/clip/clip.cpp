@@ -4,6 +4,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/nn/as_type.h"
+#include "parapet/nn/attention.h"
 
 namespace parapet {
 namespace {
@@ -31,10 +32,7 @@ ClipAttention::ClipAttention(int64_t width, int64_t heads)
       out_proj_(width, width, true) {}
 
 at::Tensor ClipAttention::forward(const at::Tensor& x, bool causal, const at::Tensor& rows) const {
-  auto by_head = [&](const at::Tensor& y) {
-    return y.view({y.size(0), y.size(1), heads_, y.size(2) / heads_}).transpose(1, 2);
-  };
-  at::Tensor mixed;
+  auto by_head = [&](const at::Tensor& y) { return nn::split_heads(y, heads_); };
   if (!rows.defined() && x.scalar_type() == at::kFloat && trains_whole(q_proj_) &&
       trains_whole(k_proj_) && trains_whole(v_proj_)) {
     // Whole weights in training: one product over the stacked weights, forward and backward. (For
@@ -43,20 +41,17 @@ at::Tensor ClipAttention::forward(const at::Tensor& x, bool causal, const at::Te
         at::linear(x, at::cat({q_proj_.matrix(), k_proj_.matrix(), v_proj_.matrix()}),
                    at::cat({q_proj_.bias().value, k_proj_.bias().value, v_proj_.bias().value}));
     const auto parts = qkv.chunk(3, -1);
-    mixed = nn::attention(by_head(parts[0]), by_head(parts[1]), by_head(parts[2]), causal);
-    return out_proj_.forward(mixed.transpose(1, 2).reshape({x.size(0), mixed.size(2), x.size(2)}));
+    return out_proj_.forward(
+        nn::join_heads(nn::attention(by_head(parts[0]), by_head(parts[1]), by_head(parts[2]),
+                                     nn::AttentionMask{.causal = causal})));
   }
   const at::Tensor k = by_head(k_proj_.forward(x));
   const at::Tensor v = by_head(v_proj_.forward(x));
-  if (rows.defined()) {
-    const at::Tensor q = by_head(q_proj_.forward(take_rows(x, rows)));
-    // A pooled row sees itself and what comes before it.
-    mixed = nn::attention(q, k, v, false, causal ? rows + 1 : at::Tensor());
-  } else {
-    mixed = nn::attention(by_head(q_proj_.forward(x)), k, v, causal);
-  }
-  mixed = mixed.transpose(1, 2).reshape({x.size(0), mixed.size(2), x.size(2)});
-  return out_proj_.forward(mixed);
+  // A pooled row sees itself and what comes before it.
+  nn::AttentionMask mask{.causal = causal && !rows.defined()};
+  if (causal && rows.defined()) mask.lengths = rows + 1;
+  const at::Tensor q = by_head(q_proj_.forward(rows.defined() ? take_rows(x, rows) : x));
+  return out_proj_.forward(nn::join_heads(nn::attention(q, k, v, mask)));
 }
 
 void ClipAttention::visit(const std::string& prefix, const nn::ParameterVisitor& visitor) {
@@ -120,16 +115,7 @@ at::Tensor ClipTextTower::embed(const at::Tensor& ids, at::ScalarType dtype) con
   if (ids.size(1) > config_.max_position_embeddings)
     throw DataError("text", "has " + std::to_string(ids.size(1)) + " tokens, the model takes " +
                                 std::to_string(config_.max_position_embeddings));
-  // On a GPU the look would cost a wait for the device.
-  if (ids.device().is_cpu() && ids.numel() > 0) {
-    const auto [low, high] = at::aminmax(ids);
-    const int64_t bad = low.item<int64_t>() < 0 ? low.item<int64_t>() : high.item<int64_t>();
-    if (bad < 0 || bad >= config_.vocab_size)
-      throw DataError("text",
-                      "token id " + std::to_string(bad) + " is outside the model's " +
-                          std::to_string(config_.vocab_size) + " embeddings",
-                      "Check that tokenizer and model belong together.");
-  }
+  nn::check_ids(ids, config_.vocab_size, "text");
   return token_embedding_.forward(ids, dtype) + position_embedding_.rows(ids.size(1), dtype);
 }
 
