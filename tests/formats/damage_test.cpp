@@ -6,7 +6,7 @@
 #include "formats/temp_folder.h"
 #include "parapet/core/files.h"
 #include "parapet/core/random.h"
-#include "parapet/formats/image.h"
+#include "parapet/formats/image_views.h"
 #include "parapet/formats/safetensors.h"
 #include "parapet/formats/tar.h"
 
@@ -57,9 +57,11 @@ TEST(Damage, Images) {
     for (int i = 0; i < 60; ++i) {
       const std::string bytes = damage(member.bytes, random);
       attempt(count, [&] {
-        const Image image = decode_image(bytes, member.name, options);
-        ASSERT_EQ(image.rgb.size(), static_cast<size_t>(image.width * image.height * 3));
-        ASSERT_LE(image.width * image.height, options.max_pixels);
+        for (const ImageView& view : decode_image_views(bytes, member.name, options)) {
+          const Image& image = view.image;
+          ASSERT_EQ(image.rgb.size(), static_cast<size_t>(image.width * image.height * 3));
+          ASSERT_LE(image.width * image.height, options.max_pixels);
+        }
       });
     }
   EXPECT_GT(count.refused, 500);

@@ -1,4 +1,5 @@
-// Against Pillow's convert("RGB") (tools/goldens/make_image_goldens.py): equal, pixel by pixel.
+// Against Pillow's exif_transpose and transformers' convert_to_rgb, and against the PNG
+// specification where Pillow is wrong (tools/goldens/make_image_goldens.py): equal, pixel by pixel.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -6,6 +7,7 @@
 #include "formats/temp_folder.h"
 #include "parapet/core/files.h"
 #include "parapet/formats/image.h"
+#include "parapet/formats/image_views.h"
 #include "parapet/formats/safetensors.h"
 #include "parapet/formats/tar.h"
 
@@ -52,7 +54,7 @@ TEST(ImageDecode, EqualsPillowOnEveryKind) {
         << member.name;
   }
   EXPECT_EQ(seen, static_cast<int64_t>(expected.tensors().size()));
-  EXPECT_GE(seen, 40);
+  EXPECT_GE(seen, 100);
 }
 
 TEST(ImageDecode, OrientationCanBeLeftAlone) {
@@ -90,6 +92,8 @@ TEST(ImageDecode, RefusesTruncatedFiles) {
       const auto size = static_cast<size_t>(static_cast<double>(member.bytes.size()) * share);
       // In the animated files the first frame may be whole.
       if (member.name.starts_with("animated") && share > 0.3) continue;
+      // What is cut off is metadata behind whole pixels.
+      if (member.name.ends_with("_after.png")) continue;
       // The tail of a tiny PNG is its end marker, which Pillow does not need either.
       if (member.name.ends_with(".png") && member.bytes.size() < 200) continue;
       EXPECT_THROW(decode_image(std::string_view(member.bytes).substr(0, size), "f"), DataError)
@@ -153,7 +157,9 @@ TEST(ImageEncode, RoundTrips) {
   std::vector<uint8_t> rgba;
   for (size_t i = 0; i < image.rgb.size(); i += 3)
     rgba.insert(rgba.end(), {image.rgb[i], image.rgb[i + 1], image.rgb[i + 2], uint8_t(i)});
-  EXPECT_EQ(decode_image(encode_png_rgba(rgba, 37, 21), "p").rgb, image.rgb);
+  const auto views = decode_image_views(encode_png_rgba(rgba, 37, 21), "p");
+  ASSERT_EQ(views.size(), 4U);
+  EXPECT_EQ(views[2].image.rgb, image.rgb);
   const Image jpeg = decode_image(encode_jpeg(image, 98), "j");
   double error = 0;
   for (size_t i = 0; i < image.rgb.size(); ++i) error += std::abs(jpeg.rgb[i] - image.rgb[i]);

@@ -161,5 +161,41 @@ TEST(ExpandBraces, Ranges) {
   EXPECT_THROW(expand_braces("{0..99999999999}"), UsageError);
 }
 
+// Megabytes that this process has held at most.
+int64_t peak_megabytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss / 1024;
+}
+
+// Existence is the index's to tell: a member is not read for it.
+TEST(Location, ExistsWithoutBeingRead) {
+  const TempFolder folder;
+  const auto shard = folder / "x.tar";
+  TarWriter writer(shard);
+  writer.add("big", "");
+  writer.finish();
+  // The member is made to hold 2 GiB, which take no disk.
+  std::string header = read_file(shard).substr(0, 512);
+  header.replace(124, 11, "20000000000");
+  header.replace(148, 8, "        ");
+  unsigned sum = 0;
+  for (const char c : header) sum += static_cast<unsigned char>(c);
+  char digits[8];
+  std::snprintf(digits, sizeof digits, "%06o", sum);
+  header.replace(148, 7, digits, 7);
+  write_file_atomic(shard, header);
+  fs::resize_file(shard, 512 + (uintmax_t{2} << 30) + 1024);
+  const int64_t before = peak_megabytes();
+  EXPECT_TRUE(location_exists(shard.string() + "#big"));
+  EXPECT_FALSE(location_exists(shard.string() + "#small"));
+  EXPECT_LT(peak_megabytes() - before, 512);
+  EXPECT_TRUE(location_exists(shard.string()));
+  EXPECT_FALSE(location_exists((folder / "none.tar").string() + "#big"));
+  EXPECT_FALSE(location_exists((folder / "none.png").string()));
+  write_file_atomic(folder / "bad.tar", "no tar");
+  EXPECT_FALSE(location_exists((folder / "bad.tar").string() + "#a"));
+}
+
 }  // namespace
 }  // namespace parapet

@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageDraw, ImageOps
 from safetensors.torch import save_file
 from transformers import CLIPImageProcessor
+from transformers.image_transforms import convert_to_rgb
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / "tests/goldens/images"
 WIDTH, HEIGHT = 23, 17
@@ -138,15 +139,130 @@ def cases():
         yield name + ".gif", bytes(data)
 
 
+def exif_block(kind, value, order="<", count=1):
+    """A TIFF block whose one entry is the orientation, stored as TIFF type `kind`."""
+    forms = {1: "B3x", 3: "H2x", 4: "I", 6: "b3x", 8: "h2x", 9: "i", 11: "f"}
+    if kind in forms:
+        stored, behind = struct.pack(order + forms[kind], value), b""
+    else:
+        stored = struct.pack(order + "I", 26)
+        behind = struct.pack(order + {5: "II", 12: "d"}[kind], *([value, 1][: 2 if kind == 5 else 1]))
+    magic = b"II*\0" if order == "<" else b"MM\0*"
+    entry = struct.pack(order + "IHHHI", 8, 1, 0x112, kind, count)
+    return magic + entry + stored + bytes(4) + behind
+
+
+def xmp(value):
+    return f'<x:xmpmeta><rdf:Description tiff:Orientation="{value}"/></x:xmpmeta>'.encode()
+
+
+def png_text(kind, key, text):
+    packed = zlib.compress(text)
+    body = {b"tEXt": text, b"zTXt": b"\0" + packed, b"iTXt": bytes(4) + text}
+    if kind == b"packed iTXt":
+        return chunk(b"iTXt", key + b"\0\1\0\0\0" + packed)
+    return chunk(kind, key + b"\0" + body[kind])
+
+
+def orientation_cases(image):
+    """Orientation wherever it may be stored; the pixels are small, the places are the point."""
+    xmp_key = b"XML:com.adobe.xmp"
+    for kind in (1, 3, 4, 5, 6, 8, 9, 11, 12):
+        for order, name in (("<", "le"), (">", "be")):
+            exif = b"Exif\0\0" + exif_block(kind, 6, order)
+            yield f"type{kind}_{name}.jpg", encode(image, "JPEG", exif=exif)
+    for value in (0, 9, 300):
+        exif = b"Exif\0\0" + exif_block(3, value)
+        yield f"nonsense{value}.jpg", encode(image, "JPEG", exif=exif, xmp=xmp(6))
+    yield "two_values.jpg", encode(image, "JPEG", exif=b"Exif\0\0" + exif_block(3, 6, count=2))
+    yield "xmp.jpg", encode(image, "JPEG", xmp=xmp(8))
+    yield "xmp_element.jpg", encode(image, "JPEG", xmp=b"<tiff:Orientation>5</tiff:Orientation>")
+    yield "xmp_nonsense.jpg", encode(image, "JPEG", xmp=xmp(9))
+    exif = b"Exif\0\0" + exif_block(3, 3)
+    yield "both.jpg", encode(image, "JPEG", exif=exif, xmp=xmp(6))
+    yield "xmp.webp", encode(image, "WEBP", lossless=True, xmp=xmp(6))
+    yield "both.webp", encode(image, "WEBP", lossless=True, exif=exif, xmp=xmp(6))
+    profile = (b"Exif\0\0" + exif_block(3, 8)).hex().encode()
+    profile = b"\nexif\n%8d\n" % (len(profile) // 2) + profile[:72] + b"\n" + profile[72:] + b"\n"
+    profile_key = b"Raw profile type exif"
+    chunks = {
+        "exif": chunk(b"eXIf", exif_block(4, 6)),
+        "exif_prefix": chunk(b"eXIf", b"Exif\0\0" + exif_block(3, 6, ">")),
+        "xmp": png_text(b"iTXt", xmp_key, xmp(6)),
+        "xmp_packed": png_text(b"packed iTXt", xmp_key, xmp(7)),
+        "xmp_text": png_text(b"tEXt", xmp_key, xmp(5)),
+        "xmp_ztxt": png_text(b"zTXt", xmp_key, xmp(2)),
+        "profile": png_text(b"zTXt", profile_key, profile),
+        "exif_and_xmp": chunk(b"eXIf", exif_block(3, 3)) + png_text(b"iTXt", xmp_key, xmp(6)),
+        "profile_and_exif": png_text(b"tEXt", profile_key, profile) + chunk(b"eXIf", exif_block(3, 3)),
+    }
+    rows = b"".join(b"\0" + row.tobytes() for row in np.array(image))
+    for name, data in chunks.items():
+        yield name + "_before.png", raw_png(image.width, image.height, 8, 2, rows, data)
+        png = raw_png(image.width, image.height, 8, 2, rows)
+        yield name + "_after.png", png[:-12] + data + png[-12:]
+
+
+def transparency_cases(image):
+    rng = np.random.default_rng(4)
+    alpha = image.convert("RGBA")
+    alpha.putalpha(Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH)).astype(np.uint8)))
+    yield "alpha_noise.png", encode(alpha, "PNG")
+    yield "alpha_lossless.webp", encode(alpha, "WEBP", lossless=True, exact=True)
+    yield "alpha_lossy.webp", encode(alpha, "WEBP", quality=70, alpha_quality=60)
+    yield "alpha_animated.webp", encode(alpha, "WEBP", save_all=True, append_images=[image, alpha])
+    yield "opaque_alpha.png", encode(image.convert("RGBA"), "PNG")
+    yield "palette_one.png", encode(image.quantize(20), "PNG", transparency=3)
+    yield "palette_bits1.png", raw_png(
+        8, 1, 1, 3, b"\0\xa5", chunk(b"PLTE", rng.bytes(6)) + chunk(b"tRNS", b"\x40")
+    )
+    yield "rgb_key.png", raw_png(
+        3, 1, 8, 2, b"\0" + bytes(range(9)), chunk(b"tRNS", struct.pack(">3H", 3, 4, 5))
+    )
+    yield "bits1_key.png", raw_png(8, 1, 1, 0, b"\0\xa5", chunk(b"tRNS", struct.pack(">H", 0)))
+
+
+def corrected_cases():
+    """Where Pillow is wrong: name, file, what the PNG specification says."""
+    grey = np.array([[0, 200, 255, 256, 300, 0x7FFF, 0x8000, 0xFFFF]], np.uint16)
+    high = np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, -1)
+    rows = b"\0" + grey.astype(">u2").tobytes()
+    yield "grey16.png", raw_png(8, 1, 16, 0, rows), high
+    keyed = np.where((grey == 300)[..., None], 255, high).astype(np.uint8)
+    key = chunk(b"tRNS", struct.pack(">H", 300))
+    yield "grey16_key.png", raw_png(8, 1, 16, 0, rows, key), keyed
+    rgb = np.array([[[0x102, 0x203, 0x304], [0x102, 0x203, 0x305], [0xFFFF, 0, 0x8000]]], np.uint16)
+    keyed = (rgb >> 8).astype(np.uint8)
+    keyed[0, 0] = 255
+    key = chunk(b"tRNS", struct.pack(">3H", 0x102, 0x203, 0x304))
+    yield "rgb16_key.png", raw_png(3, 1, 16, 2, b"\0" + rgb.astype(">u2").tobytes(), key), keyed
+    for bits, levels, packed in ((2, [0, 1, 2, 3], b"\x1b"), (4, [5, 10], b"\x5a")):
+        scale = 255 // (2**bits - 1)
+        want = np.array([[[level * scale] * 3 for level in levels]], np.uint8)
+        want[0, 1] = 255
+        key = chunk(b"tRNS", struct.pack(">H", levels[1]))
+        yield f"grey{bits}_key.png", raw_png(len(levels), 1, bits, 0, b"\0" + packed, key), want
+
+
 def write_decode():
+    everything = [(name, data, None) for name, data in cases()]
+    image = picture(11, 7, 5)
+    everything += [(name, data, None) for name, data in orientation_cases(image)]
+    everything += [(name, data, None) for name, data in transparency_cases(picture(WIDTH, HEIGHT, 6))]
+    everything += corrected_cases()
     expected = {}
     with tarfile.open(OUT / "cases.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in cases():
+        for name, data, want in everything:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-            image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
-            expected[name] = torch.from_numpy(np.array(image))
+            if want is None and name in ("bits16_0.png", "bits16_low.png"):  # 16-bit grey
+                samples = Image.open(io.BytesIO(data))
+                want = np.repeat((np.array(samples) >> 8).astype(np.uint8)[..., None], 3, -1)
+            if want is None:
+                upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+                want = convert_to_rgb(upright, return_numpy=True)
+            expected[name] = torch.from_numpy(np.ascontiguousarray(want))
     save_file(expected, OUT / "decoded.safetensors")
 
 

@@ -183,16 +183,4 @@ std::string resolve_location(const fs::path& folder, const std::string& value) {
   return value.empty() || fs::path(value).is_absolute() ? value : (folder / value).string();
 }
 
-bool location_exists(const std::string& location) {
-  std::error_code error;
-  if (fs::is_regular_file(location, error)) return true;
-  if (location.find('#') == std::string::npos) return false;
-  try {
-    read_location(location, INT64_MAX);  // through the index of shards, which stays open
-    return true;
-  } catch (const DataError&) {
-    return false;
-  }
-}
-
 }  // namespace parapet

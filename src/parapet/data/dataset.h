@@ -86,7 +86,5 @@ void require_samples(size_t count, const std::filesystem::path& folder, std::str
 
 // "a.png" or "shard.tar#a.png" relative to `folder`; absolute values stay.
 std::string resolve_location(const std::filesystem::path& folder, const std::string& value);
-// Whether the file, or the shard and its member, exists.
-bool location_exists(const std::string& location);
 
 }  // namespace parapet

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "parapet/data/import_sink.h"
+#include "parapet/formats/image.h"
 #include "parapet/formats/tar.h"
 
 namespace parapet {

@@ -81,8 +81,8 @@ image_detail::Header read_header(Format format, std::string_view bytes, std::str
   return image_detail::gif_header(bytes, source);
 }
 
-Image decode_as(Format format, std::string_view bytes, std::string_view source,
-                const DecodeOptions& options) {
+image_detail::Decoded decode_as(Format format, std::string_view bytes, std::string_view source,
+                                const DecodeOptions& options) {
   switch (format) {
     case Format::kJpeg:
       return image_detail::decode_jpeg(bytes, source, options);
@@ -115,18 +115,42 @@ void throw_truncated(std::string_view source, std::string_view format) {
                   "Fetch or export the image again.");
 }
 
-}  // namespace image_detail
+Image lay_over(Image stored, const std::vector<uint8_t>& alpha, uint8_t ground) {
+  uint8_t* pixel = stored.rgb.data();
+  for (size_t i = 0; i < alpha.size(); ++i, pixel += 3) {
+    const uint32_t a = alpha[i];
+    if (a == 255) continue;
+    for (int c = 0; c < 3; ++c) {
+      const uint32_t sum = pixel[c] * a + ground * (255 - a) + 128;
+      pixel[c] = static_cast<uint8_t>(((sum << 7) + (sum >> 1)) >> 15);
+    }
+  }
+  return stored;
+}
 
-Image decode_image(std::string_view bytes, std::string_view source, const DecodeOptions& options) {
+std::pair<Decoded, int> decode_stored(std::string_view bytes, std::string_view source,
+                                      const DecodeOptions& options) {
   if (static_cast<int64_t>(bytes.size()) > options.max_bytes)
     throw DataError(source, "is " + format_bytes(static_cast<int64_t>(bytes.size())) +
                                 ", the limit for an image is " + format_bytes(options.max_bytes));
   const Format format = sniff(bytes, source);
-  const image_detail::Header header = read_header(format, bytes, source);
-  image_detail::check_pixels(header.width, header.height, options.max_pixels, source);
-  Image image = decode_as(format, bytes, source, options);
-  if (!options.apply_exif_orientation) return image;
-  return image_detail::apply_orientation(std::move(image), header.orientation);
+  const Header header = read_header(format, bytes, source);
+  check_pixels(header.width, header.height, options.max_pixels, source);
+  Decoded stored = decode_as(format, bytes, source, options);
+  uint8_t all = 255;
+  for (const uint8_t a : stored.alpha) all &= a;
+  if (all == 255) stored.alpha.clear();
+  return {std::move(stored), options.apply_exif_orientation ? header.orientation : 1};
+}
+
+}  // namespace image_detail
+
+Image decode_image(std::string_view bytes, std::string_view source, const DecodeOptions& options) {
+  auto [stored, orientation] = image_detail::decode_stored(bytes, source, options);
+  Image image = stored.alpha.empty()
+                    ? std::move(stored.image)
+                    : image_detail::lay_over(std::move(stored.image), stored.alpha, 255);
+  return image_detail::apply_orientation(std::move(image), orientation);
 }
 
 std::pair<int64_t, int64_t> image_size(std::string_view bytes, std::string_view source) {

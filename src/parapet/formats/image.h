@@ -15,6 +15,10 @@ struct Image {
   std::vector<uint8_t> rgb;  // height * width * 3
 };
 
+// Changes when the same file decodes to other pixels than before: caches of what was computed from
+// pixels and is found by a file's bytes keep it in their keys.
+inline constexpr std::string_view kPixelsVersion = "pixels-2";
+
 struct DecodeOptions {
   int64_t max_bytes = int64_t{64} << 20;      // of the encoded file
   int64_t max_pixels = int64_t{100'000'000};  // from the header, before allocation
@@ -26,9 +30,10 @@ struct DecodeOptions {
   bool apply_exif_orientation = true;
 };
 
-// JPEG (also CMYK), PNG (palette, 16 bit, grey), WebP, GIF (first frame); alpha is dropped as
-// Pillow's convert("RGB") does. `source` names the image in errors. DataError: not an image,
-// truncated, over a cap.
+// JPEG (also CMYK), PNG (palette, 16 bit, grey), WebP, GIF (first frame). Transparency is laid over
+// white, as transformers' convert_to_rgb does; of 16-bit samples the high byte is taken. What a
+// picture shows on other grounds: image_views.h. `source` names the image in errors. DataError: not
+// an image, truncated, over a cap.
 Image decode_image(std::string_view bytes, std::string_view source,
                    const DecodeOptions& options = {});
 // Width and height from the header alone, orientation applied.
@@ -37,6 +42,9 @@ std::pair<int64_t, int64_t> image_size(std::string_view bytes, std::string_view 
 // Image values in data sets: a path, or "shard.tar#member". Bytes of either; shards are indexed
 // once per process and kept open.
 std::string read_location(const std::string& location, int64_t max_bytes);
+// Whether read_location would find something, without reading it: of a member the index is asked.
+// Never throws; a shard that cannot be indexed holds nothing.
+bool location_exists(const std::string& location);
 Image load_image(const std::string& location, const DecodeOptions& options = {});
 
 // Antialiased bicubic (a = -0.5), equal to Pillow 13's Image.resize(BICUBIC) on 8-bit RGB: the same

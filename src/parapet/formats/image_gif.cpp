@@ -1,6 +1,5 @@
-// The first frame of a GIF through giflib, with the values of Pillow's convert("RGB"): the canvas
-// outside the frame has the transparent colour's palette entry (or entry 0), transparency is
-// dropped.
+// The first frame of a GIF through giflib, with the values of Pillow: the canvas outside the frame
+// has the transparent colour (or palette entry 0).
 #include <gif_lib.h>
 
 #include <algorithm>
@@ -106,14 +105,18 @@ Header gif_header(std::string_view bytes, std::string_view source) {
   return {reader.width(), reader.height(), 1};
 }
 
-Image decode_gif(std::string_view bytes, std::string_view source, const DecodeOptions& options) {
+Decoded decode_gif(std::string_view bytes, std::string_view source, const DecodeOptions& options) {
   Reader reader(bytes, source);
-  Image image{reader.width(), reader.height(), {}};
+  Decoded decoded;
+  Image& image = decoded.image;
+  image.width = reader.width();
+  image.height = reader.height();
   check_pixels(image.width, image.height, options.max_pixels, source);
   image.rgb.resize(static_cast<size_t>(image.width * image.height * 3));
   const Palette palette(*reader.gif);
   const uint8_t* fill = palette.rgb[std::max(0, reader.transparent)];
   for (size_t i = 0; i < image.rgb.size(); i += 3) std::memcpy(&image.rgb[i], fill, 3);
+  if (reader.transparent >= 0) decoded.alpha.assign(image.rgb.size() / 3, 0);
   const GifImageDesc& frame = reader.gif->Image;
   std::vector<GifPixelType> line(static_cast<size_t>(frame.Width));
   // Interlaced rows arrive in four passes.
@@ -123,13 +126,18 @@ Image decode_gif(std::string_view bytes, std::string_view source, const DecodeOp
     const int first = frame.Interlace ? kStart[pass] : 0;
     for (int y = first; y < frame.Height; y += frame.Interlace ? kStep[pass] : 1) {
       reader.check(DGifGetLine(reader.gif.get(), line.data(), frame.Width));
-      uint8_t* out =
-          &image.rgb[static_cast<size_t>(((y + frame.Top) * image.width + frame.Left) * 3)];
-      for (int x = 0; x < frame.Width; ++x, out += 3)
-        std::memcpy(out, palette.rgb[line[size_t(x)]], 3);
+      const auto at = static_cast<size_t>((y + frame.Top) * image.width + frame.Left);
+      uint8_t* out = image.rgb.data() + at * 3;
+      for (const GifPixelType index : line) {
+        std::memcpy(out, palette.rgb[index], 3);
+        out += 3;
+      }
+      if (decoded.alpha.empty()) continue;
+      for (size_t x = 0; x < line.size(); ++x)
+        decoded.alpha[at + x] = line[x] == reader.transparent ? 0 : 255;
     }
   }
-  return image;
+  return decoded;
 }
 
 }  // namespace parapet::image_detail

@@ -116,11 +116,23 @@ void expect_done(const Decoder& decoder, Decoder::Outcome outcome, std::string_v
 }
 
 int orientation_of(const jpeg_decompress_struct& info) {
+  constexpr std::string_view kExif("Exif\0\0", 6), kXmp("http://ns.adobe.com/xap/1.0/\0", 29);
+  std::string_view exif, xmp;
+  std::string joined;  // EXIF of more than one marker
   for (auto* marker = info.marker_list; marker != nullptr; marker = marker->next) {
     const std::string_view data(reinterpret_cast<const char*>(marker->data), marker->data_length);
-    if (data.starts_with(std::string_view("Exif\0\0", 6))) return exif_orientation(data.substr(6));
+    if (data.starts_with(kXmp)) xmp = data.substr(kXmp.size());
+    if (!data.starts_with(kExif)) continue;
+    if (exif.empty()) {
+      exif = data.substr(kExif.size());
+    } else {
+      if (joined.empty()) joined = exif;
+      joined += data.substr(kExif.size());
+    }
   }
-  return 1;
+  if (!joined.empty()) exif = joined;
+  if (const auto found = exif_orientation(exif)) return *found;
+  return xmp_orientation(xmp).value_or(1);
 }
 
 uint8_t multiply_255(int a, int b) {
@@ -158,7 +170,7 @@ Header jpeg_header(std::string_view bytes, std::string_view source) {
   return {decoder.info.image_width, decoder.info.image_height, orientation_of(decoder.info)};
 }
 
-Image decode_jpeg(std::string_view bytes, std::string_view source, const DecodeOptions& options) {
+Decoded decode_jpeg(std::string_view bytes, std::string_view source, const DecodeOptions& options) {
   Decoder decoder(bytes);
   auto& info = decoder.info;
   expect_done(decoder, decoder.header(false), source);
@@ -169,14 +181,17 @@ Image decode_jpeg(std::string_view bytes, std::string_view source, const DecodeO
   expect_done(decoder,
               decoder.start(choose_scale(info.image_width, info.image_height, options.scale_for)),
               source);
-  Image image{info.output_width, info.output_height, {}};
+  Decoded decoded;
+  Image& image = decoded.image;
+  image.width = info.output_width;
+  image.height = info.output_height;
   const auto width = static_cast<size_t>(image.width);
   const auto height = static_cast<size_t>(image.height);
   image.rgb.resize(width * height * 3);
   const auto components = static_cast<size_t>(info.output_components);
   if (components == 3) {
     expect_done(decoder, decoder.rows(image.rgb.data(), width * 3), source);
-    return image;
+    return decoded;
   }
   std::vector<uint8_t> raw(width * height * components);
   expect_done(decoder, decoder.rows(raw.data(), width * components), source);
@@ -188,7 +203,7 @@ Image decode_jpeg(std::string_view bytes, std::string_view source, const DecodeO
     else
       grey_row(in, out, image.width);
   }
-  return image;
+  return decoded;
 }
 
 }  // namespace parapet::image_detail

@@ -33,18 +33,27 @@ int orientation_of(std::string_view bytes) {
   const std::unique_ptr<WebPDemuxer, void (*)(WebPDemuxer*)> demuxer(WebPDemux(&data),
                                                                      WebPDemuxDelete);
   if (!demuxer) return 1;
-  WebPChunkIterator chunk;
-  int orientation = 1;
-  if (WebPDemuxGetChunk(demuxer.get(), "EXIF", 1, &chunk)) {
-    std::string_view exif(reinterpret_cast<const char*>(chunk.chunk.bytes), chunk.chunk.size);
-    if (exif.starts_with(std::string_view("Exif\0\0", 6))) exif.remove_prefix(6);
-    orientation = exif_orientation(exif);
-  }
-  WebPDemuxReleaseChunkIterator(&chunk);
-  return orientation;
+  // Empty where there is none; valid as long as the demuxer's data.
+  const auto chunk_of = [&](const char* name) {
+    WebPChunkIterator chunk;
+    std::string_view found;
+    if (WebPDemuxGetChunk(demuxer.get(), name, 1, &chunk))
+      found = {reinterpret_cast<const char*>(chunk.chunk.bytes), chunk.chunk.size};
+    WebPDemuxReleaseChunkIterator(&chunk);
+    return found;
+  };
+  if (const auto found = exif_orientation(chunk_of("EXIF"))) return *found;
+  return xmp_orientation(chunk_of("XMP ")).value_or(1);
 }
 
-void decode_first_frame(std::string_view bytes, std::string_view source, Image& image) {
+// RGBA to colours and, where `decoded` wants it, alpha.
+void split(const uint8_t* rgba, Decoded& decoded) {
+  for (size_t i = 0; i < decoded.image.rgb.size() / 3; ++i)
+    std::memcpy(&decoded.image.rgb[3 * i], rgba + 4 * i, 3);
+  for (size_t i = 0; i < decoded.alpha.size(); ++i) decoded.alpha[i] = rgba[4 * i + 3];
+}
+
+void decode_first_frame(std::string_view bytes, std::string_view source, Decoded& decoded) {
   WebPAnimDecoderOptions options;
   WebPAnimDecoderOptionsInit(&options);
   options.color_mode = MODE_RGBA;
@@ -54,7 +63,15 @@ void decode_first_frame(std::string_view bytes, std::string_view source, Image& 
   uint8_t* rgba = nullptr;
   int timestamp = 0;
   if (!decoder || !WebPAnimDecoderGetNext(decoder.get(), &rgba, &timestamp)) throw_damaged(source);
-  for (size_t i = 0; i < image.rgb.size() / 3; ++i) std::memcpy(&image.rgb[3 * i], rgba + 4 * i, 3);
+  split(rgba, decoded);
+}
+
+void decode_with_alpha(std::string_view bytes, std::string_view source, Decoded& decoded) {
+  std::vector<uint8_t> rgba(decoded.alpha.size() * 4);
+  const auto stride = static_cast<int>(decoded.image.width * 4);
+  if (WebPDecodeRGBAInto(data_of(bytes), bytes.size(), rgba.data(), rgba.size(), stride) == nullptr)
+    throw_damaged(source);
+  split(rgba.data(), decoded);
 }
 
 }  // namespace
@@ -64,17 +81,24 @@ Header webp_header(std::string_view bytes, std::string_view source) {
   return {features.width, features.height, orientation_of(bytes)};
 }
 
-Image decode_webp(std::string_view bytes, std::string_view source, const DecodeOptions& options) {
+Decoded decode_webp(std::string_view bytes, std::string_view source, const DecodeOptions& options) {
   const WebPBitstreamFeatures features = features_of(bytes, source);
   check_pixels(features.width, features.height, options.max_pixels, source);
-  Image image{features.width, features.height, {}};
-  image.rgb.resize(static_cast<size_t>(image.width * image.height * 3));
+  Decoded decoded;
+  Image& image = decoded.image;
+  image.width = features.width;
+  image.height = features.height;
+  const auto pixels = static_cast<size_t>(image.width * image.height);
+  image.rgb.resize(pixels * 3);
+  if (features.has_alpha) decoded.alpha.resize(pixels);
   if (features.has_animation)
-    decode_first_frame(bytes, source, image);
+    decode_first_frame(bytes, source, decoded);
+  else if (features.has_alpha)
+    decode_with_alpha(bytes, source, decoded);
   else if (WebPDecodeRGBInto(data_of(bytes), bytes.size(), image.rgb.data(), image.rgb.size(),
                              features.width * 3) == nullptr)
     throw_damaged(source);
-  return image;
+  return decoded;
 }
 
 }  // namespace parapet::image_detail

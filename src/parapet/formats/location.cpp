@@ -56,13 +56,29 @@ std::pair<std::string, std::string> split_location(const std::string& location) 
   return {};
 }
 
+ShardCache& shards() {
+  static ShardCache cache;
+  return cache;
+}
+
 }  // namespace
 
 std::string read_location(const std::string& location, int64_t max_bytes) {
   const auto [shard, member] = split_location(location);
   if (shard.empty()) return read_file(location, max_bytes);
-  static ShardCache cache;
-  return cache.get(shard)->read(member, max_bytes);
+  return shards().get(shard)->read(member, max_bytes);
+}
+
+bool location_exists(const std::string& location) {
+  std::error_code error;
+  if (std::filesystem::is_regular_file(location, error)) return true;
+  const auto [shard, member] = split_location(location);
+  if (shard.empty()) return false;
+  try {
+    return shards().get(shard)->contains(member);
+  } catch (const DataError&) {
+    return false;
+  }
 }
 
 Image load_image(const std::string& location, const DecodeOptions& options) {

@@ -19,6 +19,7 @@ class TarIndex {
   static std::shared_ptr<const TarIndex> open(const std::filesystem::path& file);
   // DataError when the shard lacks the member or it exceeds `max_bytes`.
   std::string read(const std::string& member, int64_t max_bytes) const;
+  bool contains(const std::string& member) const { return members_.count(member) > 0; }
   size_t size() const { return members_.size(); }
 
  private:

@@ -59,6 +59,7 @@ class CachedEncoder final : public Encoder {
     if (parts.empty()) return compute();
     Sha256 hash;
     hash.update(key_).update(kind);
+    if (kind == "images") hash.update(kPixelsVersion);
     for (const auto& part : parts)
       hash.update(std::to_string(part.size())).update(":").update(part);
     const fs::path file = folder_ / (kind + "-" + hash.hex().substr(0, 32) + ".safetensors");

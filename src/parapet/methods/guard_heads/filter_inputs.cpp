@@ -97,6 +97,7 @@ std::string FilterInputs::content_key(int64_t copies) const {
     hashes[i] = hash.hex();
   });
   Sha256 all;
+  all.update(kPixelsVersion);
   if (copies > 0) {
     AugmentOptions copy = augment_;
     OptionList list;
