@@ -169,7 +169,7 @@ void Quantize::copy_model() const {
   for (const auto& entry : fs::directory_iterator(model_)) {
     const std::string name = entry.path().filename().string();
     if (entry.is_regular_file() && defines_model(name))
-      fs::copy_file(entry.path(), fs::path(out_) / name, fs::copy_options::overwrite_existing);
+      copy_file_atomic(entry.path(), fs::path(out_) / name);
   }
 }
 

@@ -69,6 +69,22 @@ void write_file_atomic(const fs::path& file, std::string_view bytes) {
   write_file_atomic(file, [&](const ByteSink& sink) { sink(bytes); });
 }
 
+void copy_file_atomic(const fs::path& from, const fs::path& to) {
+  struct stat info {};
+  const Descriptor in{open_for_read(from, info)};
+  write_file_atomic(to, [&](const ByteSink& sink) {
+    std::string block(size_t{1} << 20, '\0');
+    while (true) {
+      const ssize_t n = ::read(in.fd, block.data(), block.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0)
+        throw DataError(from.string(), std::string("read failed: ") + std::strerror(errno));
+      if (n == 0) return;
+      sink({block.data(), static_cast<size_t>(n)});
+    }
+  });
+}
+
 std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& file) {
   struct stat info {};
   Descriptor in{open_for_read(file, info)};

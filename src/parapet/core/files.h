@@ -18,8 +18,12 @@ inline constexpr int64_t kDefaultReadCap = int64_t{1} << 30;
 std::string read_file(const std::filesystem::path& file, int64_t cap = kDefaultReadCap);
 
 // Writes under a temporary name in the same folder, fsyncs, renames: a reader sees the old or the
-// new file whole. DataError names the file when the disk is full; the old file stays.
+// new file whole. DataError names the file when the disk is full; the old file stays. What becomes
+// of links, modes, pipes and devices: file_draft.h.
 void write_file_atomic(const std::filesystem::path& file, std::string_view bytes);
+
+// Copies a regular file's contents, not its mode, as write_file_atomic.
+void copy_file_atomic(const std::filesystem::path& from, const std::filesystem::path& to);
 
 // The same for streamed output: `write` appends pieces through the given function.
 using ByteSink = std::function<void(std::string_view)>;

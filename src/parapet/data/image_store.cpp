@@ -1,8 +1,6 @@
 #include "parapet/data/image_store.h"
 
-#include <fstream>
-
-#include "parapet/core/error.h"
+#include "parapet/core/file_draft.h"
 
 namespace parapet {
 namespace {
@@ -12,15 +10,6 @@ constexpr int64_t kPerFolder = 1000;
 std::string padded(int64_t value, size_t digits) {
   std::string text = std::to_string(value);
   return text.size() < digits ? std::string(digits - text.size(), '0') + text : text;
-}
-
-// The record file that names an image is written last and renamed, so single images need neither
-// temporary names nor fsync.
-void write_plain(const std::filesystem::path& file, std::string_view bytes) {
-  std::ofstream out(file, std::ios::binary | std::ios::trunc);
-  out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  out.close();
-  if (!out) throw DataError(file.string(), "cannot be written", "Free some disk space.");
 }
 
 }  // namespace
@@ -50,7 +39,10 @@ std::string ImageStore::add(std::string_view name, std::string_view bytes) {
     writer_->add(name, bytes);
     return shard_ + "#" + std::string(name);
   }
-  write_plain(folder_ / shard_ / name, bytes);
+  // The record file that names the images is written last and synced.
+  FileDraft draft(folder_ / shard_ / name, FileDraft::Sync::kLater);
+  draft.append(bytes);
+  draft.commit();
   return shard_ + "/" + std::string(name);
 }
 

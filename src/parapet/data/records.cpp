@@ -123,25 +123,12 @@ json to_json(const LabelSample& sample) {
   return out;
 }
 
-RecordFile::RecordFile(fs::path file) : file_(std::move(file)), partial_(file_) {
-  partial_ += ".partial";
-}
-
-RecordFile::~RecordFile() {
-  if (!out_.is_open()) return;
-  out_.close();
-  std::error_code error;
-  fs::remove(partial_, error);
-}
+RecordFile::RecordFile(fs::path file) : file_(std::move(file)) {}
 
 void RecordFile::flush() {
-  if (!out_.is_open()) {
-    out_.open(partial_, std::ios::binary | std::ios::trunc);
-    if (!out_) throw DataError(partial_.string(), "cannot be written", "Check the folder.");
-  }
-  out_ << buffer_;
+  if (!draft_) draft_ = std::make_unique<FileDraft>(file_);
+  draft_->append(buffer_);
   buffer_.clear();
-  if (!out_) throw DataError(partial_.string(), "write failed", "Free some disk space.");
 }
 
 void RecordFile::add(const json& record) {
@@ -154,9 +141,8 @@ void RecordFile::add(const json& record) {
 void RecordFile::finish() {
   if (count_ == 0) return;
   flush();
-  out_.close();
-  if (!out_) throw DataError(partial_.string(), "write failed", "Free some disk space.");
-  fs::rename(partial_, file_);
+  draft_->commit();
+  draft_.reset();
 }
 
 }  // namespace parapet

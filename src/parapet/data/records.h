@@ -4,10 +4,11 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <filesystem>
-#include <fstream>
+#include <memory>
 #include <string>
 #include <string_view>
 
+#include "parapet/core/file_draft.h"
 #include "parapet/data/dataset.h"
 
 namespace parapet {
@@ -29,12 +30,11 @@ nlohmann::json to_json(const Quadruplet& sample);
 nlohmann::json to_json(const CaptionSample& sample);
 nlohmann::json to_json(const LabelSample& sample);
 
-// One .jsonl of any length, written beside its final name and renamed by finish(); without finish()
+// One .jsonl of any length, a draft until finish(); without finish()
 // nothing appears.
 class RecordFile {
  public:
   explicit RecordFile(std::filesystem::path file);
-  ~RecordFile();
   void add(const nlohmann::json& record);
   // Writes what was added, if anything was.
   void finish();
@@ -42,8 +42,8 @@ class RecordFile {
 
  private:
   void flush();
-  std::filesystem::path file_, partial_;
-  std::ofstream out_;
+  std::filesystem::path file_;
+  std::unique_ptr<FileDraft> draft_;  // from the first flush
   std::string buffer_;
   int64_t count_ = 0;
 };

@@ -1,13 +1,9 @@
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
-#include <cstring>
+#include <memory>
 
 #include "parapet/core/error.h"
+#include "parapet/core/file_draft.h"
 #include "parapet/core/strings.h"
 #include "parapet/formats/tar.h"
 #include "parapet/formats/tar_archive.h"
@@ -64,8 +60,7 @@ std::string padding(uint64_t size) { return std::string((kBlock - size % kBlock)
 
 struct TarWriter::Impl {
   std::filesystem::path file;
-  std::string temporary;
-  int fd = -1;
+  std::unique_ptr<FileDraft> draft;
   archive* out = nullptr;
 
   [[noreturn]] void fail() const {
@@ -86,8 +81,6 @@ struct TarWriter::Impl {
   }
   ~Impl() {
     if (out != nullptr) archive_write_free(out);
-    if (fd >= 0) ::close(fd);
-    if (!temporary.empty()) ::unlink(temporary.c_str());
   }
 };
 
@@ -99,13 +92,7 @@ TarWriter::TarWriter(std::filesystem::path file) : impl_(std::make_unique<Impl>(
   const bool zstd = name.ends_with(".tar.zst");
   if (!gzip && !zstd && !name.ends_with(".tar"))
     throw UsageError("'" + s.file.string() + "': a shard is named .tar, .tar.gz, .tgz or .tar.zst");
-  const auto parent = s.file.has_parent_path() ? s.file.parent_path() : std::filesystem::path(".");
-  std::string pattern = (parent / ("." + s.file.filename().string() + ".XXXXXX")).string();
-  s.fd = ::mkstemp(pattern.data());
-  if (s.fd < 0)
-    throw DataError(s.file.string(), std::string("cannot create: ") + std::strerror(errno),
-                    "Check that the folder exists and is writable.");
-  s.temporary = pattern;
+  s.draft = std::make_unique<FileDraft>(s.file);
   s.out = archive_write_new();
   archive_write_set_format_raw(s.out);
   if (gzip) {
@@ -115,7 +102,7 @@ TarWriter::TarWriter(std::filesystem::path file) : impl_(std::make_unique<Impl>(
   if (zstd) archive_write_add_filter_zstd(s.out);
   archive_write_set_bytes_per_block(s.out, 1 << 18);
   archive_write_set_bytes_in_last_block(s.out, 1);
-  s.check(archive_write_open_fd(s.out, s.fd));
+  s.check(archive_write_open_fd(s.out, s.draft->descriptor()));
   const std::unique_ptr<archive_entry, void (*)(archive_entry*)> stream(archive_entry_new(),
                                                                         archive_entry_free);
   archive_entry_set_filetype(stream.get(), AE_IFREG);
@@ -144,10 +131,7 @@ void TarWriter::finish() {
   Impl& s = *impl_;
   s.put(std::string(2 * kBlock, '\0'));
   s.check(archive_write_close(s.out));
-  ::fchmod(s.fd, 0644);
-  if (::fsync(s.fd) != 0 || ::rename(s.temporary.c_str(), s.file.c_str()) != 0)
-    throw DataError(s.file.string(), std::string("cannot finish: ") + std::strerror(errno));
-  s.temporary.clear();
+  s.draft->commit();
 }
 
 }  // namespace parapet

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "parapet/core/error.h"
+#include "parapet/core/files.h"
 #include "parapet/core/json.h"
 #include "parapet/core/random.h"
 #include "parapet/models/clip/clip.h"
@@ -119,7 +120,7 @@ std::vector<std::string> copy_model_assets(const fs::path& from, const fs::path&
   std::vector<std::string> copied;
   for (const std::string_view name : model_asset_names()) {
     if (!fs::exists(from / name) || fs::equivalent(from, to)) continue;
-    fs::copy_file(from / name, to / name, fs::copy_options::overwrite_existing);
+    copy_file_atomic(from / name, to / name);
     copied.emplace_back(name);
   }
   return copied;

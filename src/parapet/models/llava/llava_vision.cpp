@@ -7,6 +7,7 @@
 #include <set>
 
 #include "parapet/core/error.h"
+#include "parapet/core/files.h"
 #include "parapet/core/json.h"
 #include "parapet/core/strings.h"
 #include "parapet/nn/as_type.h"
@@ -96,7 +97,7 @@ void copy_other_files(const fs::path& from, const fs::path& to, const std::set<f
         kPickles.contains(to_lower_ascii(entry.path().extension().string())))
       continue;
     const fs::path file = to / entry.path().filename();
-    fs::copy_file(entry.path(), file, fs::copy_options::overwrite_existing);
+    copy_file_atomic(entry.path(), file);
     result.files.push_back(file);
   }
 }
