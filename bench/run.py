@@ -35,6 +35,7 @@ def benchmarks():
     return {
         "safetensors": [python, PEERS / "safetensors_peer.py", program("safetensors_bench")],
         "images": [python, PEERS / "image_peer.py", program("image_bench")],
+        "shards": [python, PEERS / "shard_peer.py", program("shard_bench")],
         "tokenizer": [python, PEERS / "tokenizer_peer.py", program("tokenizer_bench")],
         "world": [program("world_bench")],
         "retrieval": [python, PEERS / "retrieval_peer.py", program("retrieval_bench")],
