@@ -132,6 +132,54 @@ TEST(Crew, WantOfMemoryIsTheCallers) {
   work->check();
 }
 
+// Helpers that fail before they have taken anything, with whatever exception, are done without.
+struct FailingHelpers final : SharedWork {
+  std::atomic<int> failed{0};
+  Counting inner;
+  void member(const Leave& leave) override {
+    if (leave) {
+      ++failed;
+      throw std::runtime_error("no memory, in another library's words");
+    }
+    wait_until([&] { return failed > 0; });
+    inner.member(leave);
+  }
+};
+
+TEST(Crew, GoesOnWithoutHelpersThatFail) {
+  Crew crew(3);
+  auto work = std::make_shared<FailingHelpers>();
+  crew.run(work);
+  EXPECT_GT(work->failed, 0);
+  work->inner.check();
+}
+
+// An item that fails on a helper is thrown to the caller, who does not wait for it for ever.
+struct FailingItem final : SharedWork {
+  SharedSteps steps{3};
+  std::atomic<bool> helped{false};
+  void member(const Leave& leave) override {
+    SharedSteps::Walker walker(steps, leave);
+    for (int step = 0; step < 3; ++step)
+      walker.step(40, 1, [&](int64_t, int64_t) {
+        if (leave) {
+          helped = true;
+          throw std::runtime_error("an item of a helper");
+        }
+        wait_until([&] { return helped.load(); });
+      });
+    if (!leave) steps.failure().rethrow();
+  }
+};
+
+TEST(Crew, FailuresOfHelpersAreTheCallers) {
+  Crew crew(3);
+  EXPECT_THROW(crew.run(std::make_shared<FailingItem>()), std::runtime_error);
+  auto work = std::make_shared<Counting>();
+  crew.run(work);
+  work->check();
+}
+
 // A thread that comes when all is done finds nothing to do and does not wait.
 TEST(SharedSteps, LatecomersPassThrough) {
   SharedSteps steps(3);

@@ -104,7 +104,7 @@ at::Tensor ClipPipeline::encode(int64_t count, const Fetch& fetch, const Context
   double decode_seconds = 0;
   // The next batch is decoded while this one runs through the model.
   auto decode = [&](int64_t begin) {
-    return std::async(std::launch::async, [&, begin] {
+    return in_background([&, begin] {
       const int64_t end = std::min(count, begin + batch);
       at::Tensor pixels = new_batch(end - begin);
       std::mutex mutex;
@@ -119,7 +119,7 @@ at::Tensor ClipPipeline::encode(int64_t count, const Fetch& fetch, const Context
       return std::pair(pixels, seconds);
     });
   };
-  std::future<std::pair<at::Tensor, double>> next;
+  Pending<std::pair<at::Tensor, double>> next;
   if (count > 0) next = decode(0);
   for (int64_t begin = 0; begin < count; begin += batch) {
     auto [pixels, seconds] = next.get();

@@ -243,6 +243,7 @@ struct StepWalk final : SharedWork {
       for (size_t i = 0; i < batch.parts->layers.size(); ++i) walk.layer(i, block);
       walk.finish(block.first, block.count());
     }
+    if (!leave) steps.failure().rethrow();
   }
 
   Batch batch;
@@ -256,32 +257,48 @@ struct BlockWalk final : SharedWork {
   explicit BlockWalk(Batch of) : batch(std::move(of)), done(batch.blocks.size()) {}
 
   void member(const Leave& leave) override {
-    const auto count = static_cast<int64_t>(batch.blocks.size());
-    const auto layers = static_cast<int64_t>(batch.parts->layers.size());
     Scratch scratch(*batch.parts, batch.rows);
     Alone steps;
     Walk<Alone> walk(batch, scratch, steps);
-    for (int64_t item; !(leave && leave()) && (item = claimed.fetch_add(1)) < layers * count;) {
+    try {
+      layers(leave, walk);
+      finish(leave, walk);
+    } catch (...) {
+      failure.keep();
+    }
+    if (!leave) failure.rethrow();
+  }
+
+  void layers(const Leave& leave, Walk<Alone>& walk) {
+    const auto count = static_cast<int64_t>(batch.blocks.size());
+    const auto all = static_cast<int64_t>(batch.parts->layers.size());
+    for (int64_t item; !(leave && leave()) && (item = claimed.fetch_add(1)) < all * count;) {
       auto& layers_done = done[static_cast<size_t>(item % count)];
-      SharedSteps::wait_for(layers_done, item / count);
+      if (!SharedSteps::wait_for(layers_done, item / count, failure)) return;
       walk.layer(static_cast<size_t>(item / count),
                  batch.blocks[static_cast<size_t>(item % count)]);
       layers_done.fetch_add(1, std::memory_order_acq_rel);
     }
-    // What is left of the last layer has few rows a block: as many as fit go together.
+  }
+
+  // What is left of the last layer has few rows a block: as many as fit go together.
+  void finish(const Leave& leave, Walk<Alone>& walk) {
+    const auto all = static_cast<int64_t>(batch.parts->layers.size());
     const int64_t sequences = batch.all.count(), chunks = (sequences + batch.rows - 1) / batch.rows;
     for (int64_t chunk; !(leave && leave()) && (chunk = finishing.fetch_add(1)) < chunks;) {
-      for (const auto& layers_done : done) SharedSteps::wait_for(layers_done, layers);
+      for (const auto& layers_done : done)
+        if (!SharedSteps::wait_for(layers_done, all, failure)) return;
       const int64_t first = chunk * batch.rows;
       walk.finish(first, std::min(batch.rows, sequences - first));
       finished.fetch_add(1, std::memory_order_acq_rel);
     }
-    if (!leave) SharedSteps::wait_for(finished, chunks);
+    if (!leave) SharedSteps::wait_for(finished, chunks, failure);
   }
 
   Batch batch;
   std::vector<std::atomic<int64_t>> done;
   std::atomic<int64_t> claimed{0}, finishing{0}, finished{0};
+  SharedFailure failure;
 };
 
 }  // namespace
