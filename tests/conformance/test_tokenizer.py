@@ -44,11 +44,30 @@ def test_clip_ids_from_tokenizer_json(clip, samples, tmp_path):
     assert_same(tokenize(tmp_path / "model", samples, tmp_path, "--no-special"), plain, samples)
 
 
-def test_invalid_utf8_is_replaced_as_python_does(clip, tmp_path):
+def test_a_text_file_that_is_not_utf8_is_refused_with_its_line(clip, tmp_path):
+    """Letters are never replaced without a word; how the tokenizer repairs bytes that reach it
+    otherwise is in tests/text/utf8_test.cpp."""
+    folder, _ = clip
+    for raw in [raw for raw in invalid_bytes(200) if not raw.startswith((b"\xff\xfe", b"\xfe\xff"))][:20]:
+        try:
+            raw.decode("utf-8")
+            continue
+        except UnicodeDecodeError:
+            pass
+        (tmp_path / "texts.txt").write_bytes(b"a cat\n" + raw + b"\n")
+        result = run_tokenize(folder, tmp_path / "texts.txt", tmp_path / "ids.jsonl")
+        assert result.returncode == 3, raw
+        assert "texts.txt:2" in result.stderr and "UTF-8" in result.stderr, result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_a_byte_order_mark_says_the_encoding(clip, tmp_path, encoding):
     folder, reference = clip
-    samples = invalid_bytes(1000)
-    decoded = [raw.decode("utf-8", errors="replace") for raw in samples]
-    assert_same(tokenize(folder, samples, tmp_path), reference_ids(reference.backend_tokenizer, decoded), samples)
+    text = "\ufeffa cat\nune fenêtre 🔪\n" if encoding == "utf-16-be" else "a cat\nune fenêtre 🔪\n"
+    (tmp_path / "texts.txt").write_bytes(text.encode(encoding))
+    assert run_tokenize(folder, tmp_path / "texts.txt", tmp_path / "ids.jsonl").returncode == 0
+    ids = [json.loads(line) for line in (tmp_path / "ids.jsonl").read_text().splitlines()]
+    assert ids == reference(["a cat", "une fenêtre 🔪"])["input_ids"]
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))

@@ -167,6 +167,24 @@ TEST(ImportWebdataset, BadSamplesNameShardAndKey) {
   EXPECT_EQ(report.skipped, 3);
 }
 
+// As spreadsheets save it: a wrong letter is never imported without a word.
+TEST(ImportCsv, EncodingsAreReadOrRefused) {
+  const test::TempFolder folder;
+  write_file_atomic(folder / "c.png", png());
+  write_file_atomic(folder / "t.csv", "image,text\nc.png,une fen\xEAtre\n");
+  const auto options = options_for("csv", folder / "t.csv");
+  const auto text = error_of([&] { import_data(options, folder / "out"); });
+  EXPECT_NE(text.find("t.csv:2: is not UTF-8"), std::string::npos) << text;
+  std::string utf16 = "\xFF\xFE";
+  for (const char16_t c : std::u16string(u"image,text\r\nc.png,une fenêtre\r\n")) {
+    utf16.push_back(static_cast<char>(c & 0xFF));
+    utf16.push_back(static_cast<char>(c >> 8));
+  }
+  write_file_atomic(folder / "t.csv", utf16);
+  EXPECT_EQ(import_data(options, folder / "out").captions, 1);
+  EXPECT_EQ(load_captions(folder / "out", "train")[0].text, "une fenêtre");
+}
+
 TEST(ImportCsv, CaptionsWithQuotingAndRenamedColumns) {
   const test::TempFolder folder;
   write_file_atomic(folder / "a b.png", png());

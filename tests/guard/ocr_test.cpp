@@ -42,6 +42,41 @@ TEST(Ocr, ReadsDrawnWordsWithTheirBoxes) {
   EXPECT_TRUE(ocr.read(test::grey_image(128, 300, 300)).text.empty());
 }
 
+// A picture turned by a quarter, clockwise.
+Image turned(const Image& image) {
+  Image out{image.height, image.width, std::vector<uint8_t>(image.rgb.size())};
+  for (int64_t y = 0; y < image.height; ++y)
+    for (int64_t x = 0; x < image.width; ++x)
+      for (int64_t c = 0; c < 3; ++c)
+        out.rgb[static_cast<size_t>((x * out.width + image.height - 1 - y) * 3 + c)] =
+            image.rgb[static_cast<size_t>((y * image.width + x) * 3 + c)];
+  return out;
+}
+
+TEST(Ocr, ReadsTurnedTextWithItsBoxesWhereItStands) {
+  Ocr ocr({.enabled = true});
+  Image image = drawn("hello there", "darn it");
+  // The middle of "darn", drawn about (100, 284), moves with the picture.
+  int64_t x = 100, y = 284;
+  for (int quarters = 1; quarters < 4; ++quarters) {
+    image = turned(image);
+    const int64_t moved = 399 - y;
+    y = x;
+    x = moved;
+    const OcrText text = ocr.read(image);
+    const size_t at = text.text.find("darn");
+    ASSERT_NE(at, std::string::npos) << quarters << ": " << text.text;
+    EXPECT_NE(text.text.find("hello"), std::string::npos) << quarters << ": " << text.text;
+    for (const OcrWord& word : text.words) {
+      EXPECT_EQ(text.text.substr(word.begin, word.end - word.begin).find('\n'), std::string::npos);
+      if (word.begin != at) continue;
+      EXPECT_NEAR(static_cast<double>(word.left + word.width / 2), static_cast<double>(x), 20);
+      EXPECT_NEAR(static_cast<double>(word.top + word.height / 2), static_cast<double>(y), 20);
+      EXPECT_EQ(word.width < word.height, quarters != 2);
+    }
+  }
+}
+
 // A page of small print would hold a worker for minutes.
 TEST(Ocr, StopsAtTheDeadline) {
   std::string svg =

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "guard/rules_support.h"
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/guard/text_views.h"
@@ -12,27 +13,6 @@
 
 namespace parapet::guard {
 namespace {
-
-WordListOptions list_of(std::vector<std::string> entries) {
-  WordListOptions list;
-  list.name = "list";
-  list.category = "profanity";
-  list.entries = std::move(entries);
-  return list;
-}
-
-std::vector<TextHit> scan(const std::vector<WordListOptions>& lists, std::string_view text,
-                          std::vector<int32_t>* failed = nullptr) {
-  std::vector<int32_t> ignored;
-  return RuleSet(lists).scan(text, Side::kInput, failed != nullptr ? *failed : ignored);
-}
-
-// The bytes of the only hit; "none" or "several" otherwise.
-std::string hit(const std::vector<WordListOptions>& lists, std::string_view text) {
-  const auto hits = scan(lists, text);
-  if (hits.size() != 1) return hits.empty() ? "none" : "several";
-  return std::string(text.substr(hits[0].begin, hits[0].end - hits[0].begin));
-}
 
 TEST(Rules, FindsWordsWhole) {
   const std::vector lists = {list_of({"darn", "blasted thing"})};
@@ -246,8 +226,9 @@ TEST(Rules, FilesAreLinesOrJson) {
   std::ofstream(folder / "a.txt") << "# comment\n darn \n\nbother\n";
   std::ofstream(folder / "b.json") << R"(["drat", "fiddle sticks"])";
   std::ofstream(folder / "c.json") << R"(["drat", 3])";
-  EXPECT_EQ(read_word_file(folder / "a.txt"), (std::vector<std::string>{"darn", "bother"}));
-  EXPECT_EQ(read_word_file(folder / "b.json"), (std::vector<std::string>{"drat", "fiddle sticks"}));
+  EXPECT_EQ(read_word_file(folder / "a.txt").entries, (std::vector<std::string>{"darn", "bother"}));
+  EXPECT_EQ(read_word_file(folder / "b.json").entries,
+            (std::vector<std::string>{"drat", "fiddle sticks"}));
   EXPECT_THROW(read_word_file(folder / "c.json"), DataError);
 }
 
@@ -291,7 +272,7 @@ TEST_F(NaughtyWords, EveryEntryIsFoundInASentence) {
     const WordListOptions list = words(language);
     const RuleSet rules({list});
     int missed = 0, total = 0;
-    for (const std::string& word : read_word_file(list.files[0])) {
+    for (const std::string& word : read_word_file(list.files[0]).entries) {
       std::vector<int32_t> failed;
       ++total;
       missed += rules.scan("... " + word + " ...", Side::kInput, failed).empty();

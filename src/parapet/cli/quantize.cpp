@@ -13,6 +13,7 @@
 #include "parapet/core/files.h"
 #include "parapet/core/random.h"
 #include "parapet/core/strings.h"
+#include "parapet/core/text_encoding.h"
 #include "parapet/data/dataset.h"
 #include "parapet/engine/cache/cached_encoder.h"
 #include "parapet/engine/quantization/calibrate.h"
@@ -28,7 +29,7 @@ namespace fs = std::filesystem;
 
 std::vector<std::string> lines_of(const fs::path& file) {
   std::vector<std::string> lines;
-  for (const std::string& line : split(read_file(file), '\n'))
+  for (const std::string& line : split(read_text_file(file), '\n'))
     if (const auto text = trim(line); !text.empty()) lines.emplace_back(text);
   return lines;
 }

@@ -4,6 +4,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
+#include "parapet/core/text_encoding.h"
 
 namespace parapet {
 namespace {
@@ -82,7 +83,7 @@ json parse_json(std::string_view text, std::string_view source) {
 }
 
 json load_json(const std::filesystem::path& file) {
-  return parse_json(read_file(file, kJsonCap), file.string());
+  return parse_json(read_text_file(file, kJsonCap), file.string());
 }
 
 void save_json(const std::filesystem::path& file, const json& value) {

@@ -9,6 +9,7 @@
 #include "parapet/core/option.h"
 #include "parapet/core/options.h"
 #include "parapet/core/strings.h"
+#include "parapet/core/text_encoding.h"
 #include "parapet/core/toml_checks.h"
 
 namespace parapet {
@@ -143,7 +144,7 @@ std::vector<std::string> load_toml_text(const OptionList& list, std::string_view
 std::vector<std::string> load_toml(const OptionList& list, const std::filesystem::path& file) {
   std::string text;
   try {
-    text = read_file(file, kRecipeCap);
+    text = read_text_file(file, kRecipeCap);
   } catch (const DataError& error) {
     // A recipe is configuration, not data.
     throw UsageError("recipe: " + std::string(error.what()));

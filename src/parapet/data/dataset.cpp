@@ -9,6 +9,7 @@
 #include "parapet/core/files.h"
 #include "parapet/core/json.h"
 #include "parapet/core/strings.h"
+#include "parapet/core/text_encoding.h"
 #include "parapet/data/records.h"
 #include "parapet/formats/image.h"
 
@@ -24,8 +25,10 @@ constexpr size_t kNamedAtMost = 5;  // missing images listed in an error
 void for_each_line(const fs::path& file,
                    const std::function<void(std::string_view, const std::string&, int64_t)>& fn) {
   const auto map = MappedFile::open(file);
-  std::string_view text(reinterpret_cast<const char*>(map->bytes().data()), map->bytes().size());
-  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  std::string storage;
+  std::string_view text =
+      marked_text({reinterpret_cast<const char*>(map->bytes().data()), map->bytes().size()},
+                  file.string(), storage);
   for (int64_t line = 1; !text.empty(); ++line) {
     const size_t end = std::min(text.find('\n'), text.size());
     const std::string_view row = trim(text.substr(0, end));

@@ -3,6 +3,7 @@
 
 #include "parapet/core/files.h"
 #include "parapet/core/strings.h"
+#include "parapet/core/text_encoding.h"
 #include "parapet/data/csv.h"
 #include "parapet/data/import_sink.h"
 
@@ -129,7 +130,7 @@ void add_row(Row row, bool quadruplets, const std::string& id, const std::string
 }  // namespace
 
 void import_csv(const std::filesystem::path& file, Sink& sink) {
-  const std::string text = read_file(file);
+  const std::string text = read_text_file(file);
   CsvReader reader(text, file.string());
   std::vector<std::string> fields;
   if (!reader.next(fields)) throw DataError(file.string(), "is empty", "A header row is needed.");

@@ -6,6 +6,7 @@
 #include "parapet/core/files.h"
 #include "parapet/core/json.h"
 #include "parapet/core/strings.h"
+#include "parapet/core/text_encoding.h"
 
 namespace parapet {
 namespace {
@@ -35,8 +36,10 @@ uintmax_t kept_size(const fs::path& file, int64_t keep_lines) {
 void read_jsonl(const fs::path& file,
                 const std::function<void(const nlohmann::json&, const std::string& place)>& fn) {
   const auto map = MappedFile::open(file);
-  std::string_view text(reinterpret_cast<const char*>(map->bytes().data()), map->bytes().size());
-  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  std::string storage;
+  std::string_view text =
+      marked_text({reinterpret_cast<const char*>(map->bytes().data()), map->bytes().size()},
+                  file.string(), storage);
   const std::string prefix = file.string() + ":";
   for (int64_t line = 1; !text.empty(); ++line) {
     const size_t end = std::min(text.find('\n'), text.size());

@@ -6,6 +6,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/strings.h"
+#include "parapet/core/text_encoding.h"
 #include "parapet/guard/clip_signal.h"
 #include "parapet/methods/guard_heads/few_shot.h"
 #include "parapet/methods/guard_heads/zero_shot.h"
@@ -65,7 +66,7 @@ std::shared_ptr<const FewShotHead> few_shot(const std::vector<Embedding>& harmfu
 std::vector<double> read_cosines(const std::filesystem::path& file) {
   std::vector<double> cosines;
   int64_t number = 0;
-  for (const std::string& line : split(read_file(file), '\n')) {
+  for (const std::string& line : split(read_text_file(file), '\n')) {
     ++number;
     const std::string text(trim(line));
     if (text.empty() || text[0] == '#') continue;

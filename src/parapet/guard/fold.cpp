@@ -32,6 +32,41 @@ bool is_space(char32_t c) {
          c == 0x85;
 }
 
+// What is written for an apostrophe: by telephones, by word processors, and by those who hide.
+bool is_apostrophe(char32_t c) {
+  switch (c) {
+    case U'`':
+    case U'´':
+    case U'ʹ':
+    case U'ʻ':
+    case U'ʼ':
+    case U'ʽ':
+    case U'ʾ':
+    case U'ʿ':
+    case U'ˈ':
+    case U'ˊ':
+    case U'ˋ':
+    case U'՚':
+    case U'׳':
+    case U'‘':
+    case U'’':
+    case U'‚':
+    case U'‛':
+    case U'′':
+    case U'‵':
+    case U'‹':
+    case U'›':
+    case U'❛':
+    case U'❜':
+    case U'ꞌ':
+    case U'＇':
+    case U'｀':
+      return true;
+    default:
+      return false;
+  }
+}
+
 // Scripts whose readers need no marks beside the letters.
 bool reads_without_marks(char32_t base) {
   return base < 0x900 || (base >= 0x1E00 && base < 0x2000) || (base >= 0x2C60 && base < 0x2E00) ||
@@ -64,6 +99,7 @@ class Folder {
     // Letters in dark circles and squares, which compatibility folding leaves alone.
     if (c >= 0x1F150 && c <= 0x1F169) c = U'a' + (c - 0x1F150);
     if (c >= 0x1F170 && c <= 0x1F189) c = U'a' + (c - 0x1F170);
+    if (is_apostrophe(c)) c = U'\'';
     if (is_space(c)) {
       if (!out_.empty() && out_.back().c == ' ') {
         out_.back().end = static_cast<uint32_t>(end);
@@ -89,6 +125,8 @@ class Folder {
       if (count < kMaxUnit) source[count++] = c;
       pos = next;
     }
+    // Standing alone, the acute accent would decompose into a blank with a mark.
+    if (is_apostrophe(source[0])) return append(U'\'', begin, pos);
     std::array<utf8proc_int32_t, 512> buffer{};
     const auto options =
         static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD |
@@ -174,6 +212,13 @@ Script script_of(char32_t c) {
     return is_letter(c) ? Script::kLatin : Script::kOther;
   if (in(0x370, 0x3FF) || in(0x1F00, 0x1FFF)) return Script::kGreek;
   if (in(0x400, 0x52F) || in(0x1C80, 0x1C8F) || in(0xA640, 0xA69F)) return Script::kCyrillic;
+  if (in(0x531, 0x556) || in(0x561, 0x587)) return Script::kArmenian;
+  if (in(0x5D0, 0x5F2)) return Script::kHebrew;
+  if (in(0x600, 0x6FF) || in(0x750, 0x77F) || in(0x8A0, 0x8FF))
+    return is_letter(c) ? Script::kArabic : Script::kOther;
+  if (in(0x900, 0xDFF)) return is_letter(c) || is_mark(c) ? Script::kIndic : Script::kOther;
+  if (in(0x10A0, 0x10FF) || in(0x1C90, 0x1CBF)) return Script::kGeorgian;
+  if (in(0x1200, 0x139F)) return Script::kEthiopic;
   if (in(0x3041, 0x309F)) return Script::kHiragana;
   if (in(0x30A1, 0x30FF) || in(0x31F0, 0x31FF)) return Script::kKatakana;
   if (in(0x3400, 0x4DBF) || in(0x4E00, 0x9FFF) || in(0xF900, 0xFAFF) || in(0x20000, 0x323AF) ||
@@ -182,6 +227,17 @@ Script script_of(char32_t c) {
   if (in(0xAC00, 0xD7AF) || in(0x1100, 0x11FF)) return Script::kHangul;
   if (in(0x0E00, 0x0EFF) || in(0x1000, 0x109F) || in(0x1780, 0x17FF)) return Script::kThai;
   return Script::kOther;
+}
+
+bool shares_shapes(Script script) {
+  return script == Script::kLatin || script == Script::kGreek || script == Script::kCyrillic ||
+         script == Script::kArmenian;
+}
+
+bool is_distinct_script(char32_t c) {
+  if (c < 0x370) return false;
+  const Script script = script_of(c);
+  return script != Script::kOther && !shares_shapes(script);
 }
 
 char32_t without_accent(char32_t c) {

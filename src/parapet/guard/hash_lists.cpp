@@ -8,6 +8,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/strings.h"
+#include "parapet/core/text_encoding.h"
 #include "parapet/data/csv.h"
 #include "parapet/guard/hash_index.h"
 
@@ -60,7 +61,7 @@ class ListReader {
       : file_(file), kind_(kind), min_quality_(min_quality) {}
 
   HashListFile read() {
-    const std::string text = read_file(file_, kListCap);
+    const std::string text = read_text_file(file_, kListCap);
     CsvReader reader(text, file_.string());
     std::vector<std::string> fields;
     for (bool first = true; reader.next(fields); first = false) {
@@ -139,6 +140,13 @@ HashLists::HashLists(const std::vector<HashListOptions>& lists) : impl_(std::mak
     const HashListOptions& options = lists[i];
     HashListFile file =
         read_hash_list(options.file, options.kind, options.kind == "pdq" ? options.min_quality : 0);
+    if (file.hashes.empty())
+      throw DataError(options.file.string(),
+                      "holds no " + options.kind + " hash that the list would compare (" +
+                          std::to_string(file.other_types) + " rows are of other types, " +
+                          std::to_string(file.low_quality) + " below min_quality)",
+                      "The list '" + options.name +
+                          "' would look for nothing: correct its kind or file, or remove it.");
     impl_->size += file.hashes.size();
     const auto list = static_cast<int32_t>(i);
     if (options.kind == "sha256") {

@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "parapet/core/error.h"
+#include "parapet/guard/fold.h"
 #include "parapet/text/utf8.h"
 
 namespace parapet::guard {
@@ -58,6 +59,62 @@ Engine make_engine(const OcrOptions& options) {
   return engine;
 }
 
+// Letters of words that are no noise: three or more of them.
+size_t letters_in(const OcrText& text) {
+  size_t letters = 0;
+  for (const OcrWord& word : text.words) {
+    size_t count = 0;
+    for (size_t at = word.begin; at < word.end;)
+      count += is_letter(text::next_code_point(text.text, at));
+    if (count >= 3) letters += count;
+  }
+  return letters;
+}
+
+bool is_readable(const OcrText& text) { return letters_in(text) >= 4; }
+
+// By quarters of a turn, clockwise.
+Image turn(const Image& page, int quarters) {
+  const int64_t width = page.width, height = page.height;
+  Image out{quarters == 2 ? width : height, quarters == 2 ? height : width, {}};
+  out.rgb.resize(page.rgb.size());
+  for (int64_t y = 0; y < height; ++y)
+    for (int64_t x = 0; x < width; ++x) {
+      const int64_t to_x = quarters == 1 ? height - 1 - y : quarters == 2 ? width - 1 - x : y;
+      const int64_t to_y = quarters == 1 ? x : quarters == 2 ? height - 1 - y : width - 1 - x;
+      for (int64_t c = 0; c < 3; ++c)
+        out.rgb[static_cast<size_t>((to_y * out.width + to_x) * 3 + c)] =
+            page.rgb[static_cast<size_t>((y * width + x) * 3 + c)];
+    }
+  return out;
+}
+
+// The box of a word of the turned page, on the page of `width` x `height` as it was.
+void turn_back(OcrWord& word, int quarters, int64_t width, int64_t height) {
+  const OcrWord at = word;
+  if (quarters == 2) {
+    word.left = width - at.left - at.width;
+    word.top = height - at.top - at.height;
+  } else {
+    word.left = quarters == 1 ? at.top : width - at.top - at.height;
+    word.top = quarters == 1 ? height - at.left - at.width : at.left;
+    word.width = at.height;
+    word.height = at.width;
+  }
+  word.left = std::max<int64_t>(0, word.left);
+  word.top = std::max<int64_t>(0, word.top);
+}
+
+void append(OcrText& text, const OcrText& more) {
+  if (!text.text.empty()) text.text += '\n';
+  for (OcrWord word : more.words) {
+    word.begin += text.text.size();
+    word.end += text.text.size();
+    text.words.push_back(word);
+  }
+  text.text += more.text;
+}
+
 }  // namespace
 
 struct Ocr::Impl {
@@ -82,6 +139,8 @@ struct Ocr::Impl {
     idle.push_back(std::move(engine));
   }
   OcrText words_of(tesseract::TessBaseAPI& engine, double scale) const;
+  OcrText recognise(tesseract::TessBaseAPI& engine, const Image& page, double scale,
+                    const std::optional<Clock::time_point>& deadline) const;
 };
 
 Ocr::Ocr(const OcrOptions& options) : impl_(std::make_unique<Impl>()) {
@@ -123,6 +182,24 @@ OcrText Ocr::Impl::words_of(tesseract::TessBaseAPI& engine, double scale) const 
   return result;
 }
 
+OcrText Ocr::Impl::recognise(tesseract::TessBaseAPI& engine, const Image& page, double scale,
+                             const std::optional<Clock::time_point>& deadline) const {
+  engine.SetImage(page.rgb.data(), static_cast<int>(page.width), static_cast<int>(page.height), 3,
+                  static_cast<int>(page.width * 3));
+  engine.SetSourceResolution(150);
+  tesseract::ETEXT_DESC monitor;
+  if (deadline) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(*deadline - Clock::now()).count();
+    monitor.set_deadline_msecs(static_cast<int32_t>(std::clamp<int64_t>(left, 1, 1 << 30)));
+  }
+  if (engine.Recognize(&monitor) == 0) return words_of(engine, scale);
+  if (!deadline || Clock::now() < *deadline) throw DataError("ocr", "the engine failed");
+  OcrText late;
+  late.in_time = false;
+  return late;
+}
+
 OcrText Ocr::read(const Image& image, const std::optional<Clock::time_point>& deadline) {
   if (image.rgb.empty()) throw DataError("ocr", "the image has no pixels");
   const int64_t small = std::min(image.width, image.height);
@@ -140,22 +217,16 @@ OcrText Ocr::read(const Image& image, const std::optional<Clock::time_point>& de
   const Image& page = scale == 1 ? image : resized;
   const OneThread one_thread;
   Engine engine = impl_->take();
-  engine->SetImage(page.rgb.data(), static_cast<int>(page.width), static_cast<int>(page.height), 3,
-                   static_cast<int>(page.width * 3));
-  engine->SetSourceResolution(150);
-  tesseract::ETEXT_DESC monitor;
-  if (deadline) {
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(*deadline - Clock::now()).count();
-    monitor.set_deadline_msecs(static_cast<int32_t>(std::clamp<int64_t>(left, 1, 1 << 30)));
+  OcrText result = impl_->recognise(*engine, page, scale, deadline);
+  // Upright text would be readable; what was drawn turned is looked for only where none was.
+  OcrText turned;
+  for (int quarters = 1; quarters < 4 && result.in_time && !is_readable(result); ++quarters) {
+    OcrText one = impl_->recognise(*engine, turn(page, quarters), scale, deadline);
+    result.in_time = one.in_time;
+    for (OcrWord& word : one.words) turn_back(word, quarters, image.width, image.height);
+    if (is_readable(one) && letters_in(one) > letters_in(turned)) turned = std::move(one);
   }
-  OcrText result;
-  if (engine->Recognize(&monitor) == 0)
-    result = impl_->words_of(*engine, scale);
-  else if (deadline && Clock::now() >= *deadline)
-    result.in_time = false;
-  else
-    throw DataError("ocr", "the engine failed");
+  if (result.in_time && !turned.words.empty()) append(result, turned);
   impl_->give_back(std::move(engine));
   return result;
 }

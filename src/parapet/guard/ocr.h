@@ -31,8 +31,10 @@ class Ocr {
   Ocr(const Ocr&) = delete;
   Ocr& operator=(const Ocr&) = delete;
 
-  // Thread-safe: engines are pooled, each computes on the caller's thread alone. A page full of
-  // small print takes minutes: it is given up at the deadline. DataError when the engine fails.
+  // Where no word can be read upright, the picture is also read turned by quarters; boxes are of
+  // the picture as given. Thread-safe: engines are pooled, each computes on the caller's thread
+  // alone. A page full of small print takes minutes: it is given up at the deadline. DataError when
+  // the engine fails.
   OcrText read(const Image& image, const std::optional<Clock::time_point>& deadline = {});
   static std::string version();
 

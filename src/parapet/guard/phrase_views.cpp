@@ -41,8 +41,9 @@ struct Chunk {
 
 Chunk read_chunk(const Folded& chars, size_t first, size_t last) {
   Chunk chunk{first, last, first, last};
+  const Leet reading(chars, first, last);
   const auto stands = [&](size_t i) {
-    return is_word_char(chars[i].c) || leet_letter(chars[i].c, false) != 0;
+    return is_word_char(chars[i].c) || reading.letter(chars[i].c, false) != 0;
   };
   while (chunk.end > first && (ends_sentence(chars[chunk.end - 1].c) || !stands(chunk.end - 1)))
     --chunk.end;
@@ -51,7 +52,7 @@ Chunk read_chunk(const Folded& chars, size_t first, size_t last) {
   for (size_t i = chunk.begin; i < chunk.end; ++i) {
     const char32_t c = chars[i].c;
     letter = letter || is_letter(c);
-    leet = leet || leet_letter(c, false) != 0;
+    leet = leet || reading.letter(c, false) != 0;
     // A hyphen or dot inside a word; "he'll" and "and/or" are what they are.
     sign = sign || (!stands(i) && !is_apostrophe(c) && c != '/');
   }
@@ -77,9 +78,10 @@ bool resolve_leet(const Folded& chars, bool second, TextView& out) {
     while (last < chars.size() && chars[last].c != ' ') ++last;
     const Chunk chunk = read_chunk(chars, i, last);
     any = any || chunk.disguised;
+    const Leet leet(chars, i, last);
     for (; i < last; ++i) {
       const bool inside = chunk.changed && i >= chunk.begin && i < chunk.end;
-      const char32_t like = inside ? leet_letter(chars[i].c, second) : 0;
+      const char32_t like = inside ? leet.letter(chars[i].c, second) : 0;
       const bool dropped = inside && like == 0 && !is_word_char(chars[i].c) &&
                            !is_apostrophe(chars[i].c) && chars[i].c != '/';
       if (dropped) continue;
@@ -98,6 +100,7 @@ void join_spaced(const Folded& chars, TextView& out) {
     for (size_t i = run.front(); i <= run.back(); ++i) inside[i] = 1;
     for (const size_t i : run) member[i] = 1;
   }
+  const Leet leet(chars, 0, chars.size());
   bool begins = true;
   for (size_t i = 0; i < chars.size(); ++i) {
     const bool gap = chars[i].c == ' ' || (inside[i] != 0 && member[i] == 0);
@@ -106,7 +109,7 @@ void join_spaced(const Folded& chars, TextView& out) {
       continue;
     }
     FoldedChar one = chars[i];
-    if (const char32_t like = member[i] != 0 ? leet_letter(one.c, false) : 0; like != 0)
+    if (const char32_t like = member[i] != 0 ? leet.letter(one.c, false) : 0; like != 0)
       one.c = like;
     out.chars.push_back(one);
     out.disguised.push_back(member[i]);

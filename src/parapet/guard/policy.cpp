@@ -5,6 +5,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/strings.h"
+#include "parapet/core/text_encoding.h"
 #include "parapet/guard/policy_reader.h"
 
 namespace parapet::guard {
@@ -17,7 +18,7 @@ constexpr int64_t kPolicyCap = 4 << 20;
 Policy Policy::load(const std::filesystem::path& file) {
   std::string text;
   try {
-    text = read_file(file, kPolicyCap);
+    text = read_text_file(file, kPolicyCap);
   } catch (const DataError& error) {
     throw UsageError(std::string("policy ") + error.what());
   }

@@ -3,7 +3,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/guard/expression.h"
-#include "parapet/guard/pattern.h"
+#include "parapet/guard/list_checks.h"
 #include "parapet/guard/policy_reader.h"
 #include "parapet/guard/rules.h"
 
@@ -20,24 +20,34 @@ bool is_host_rule(std::string_view host) {
          host.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789.-") == std::string::npos;
 }
 
-// Every regex of a list, in the policy and in its files.
-void check_patterns(TomlTable& table, const WordListOptions& list) {
-  const auto check = [&](std::string_view key, const std::string& where,
-                         const std::vector<std::string>& entries) {
-    for (const std::string& entry : entries) {
-      const std::string problem = Pattern::problem(entry);
-      if (!problem.empty())
-        table.mistake(key, "has a bad regex" + where + " '" + entry + "': " + problem);
-    }
+constexpr size_t kMaxMistakes = 20;  // of one list; a wrong `kind` makes thousands
+
+// Every entry of a list, in the policy and in its files: one that can match nothing is a mistake.
+void check_entries(TomlTable& table, const WordListOptions& list, int64_t max_text_bytes) {
+  size_t count = 0;
+  const auto check = [&](std::string_view key, const std::string& where, const std::string& entry) {
+    const std::string problem = entry_problem(list, entry, max_text_bytes);
+    if (problem.empty() || ++count > kMaxMistakes) return;
+    table.mistake(key, "has an entry '" + entry.substr(0, 80) + "'" + where + " that " + problem);
   };
-  check("entries", "", list.entries);
+  for (const std::string& entry : list.entries) check("entries", "", entry);
   for (const auto& file : list.files) {
+    if (!std::filesystem::is_regular_file(file)) continue;  // reported already
     try {
-      check("files", " in " + file.string(), read_word_file(file));
+      const WordFile words = read_word_file(file);
+      for (size_t i = 0; i < words.entries.size(); ++i)
+        check("files", " (" + words.place(file, i) + ")", words.entries[i]);
+      if (words.entries.empty())
+        table.mistake("files", "has " + file.string() +
+                                   ", which holds no entry and would look for nothing: add "
+                                   "entries, or take the file off the list");
     } catch (const DataError& error) {
       table.mistake("files", error.what());
     }
   }
+  if (count > kMaxMistakes)
+    table.mistake("entries", "or 'files' have " + std::to_string(count - kMaxMistakes) +
+                                 " more entries of such kinds");
 }
 
 }  // namespace
@@ -126,7 +136,7 @@ void PolicyReader::read_word_list(TomlTable& table) {
       table.mistake("sides", "has '" + side + "'; there are input and output");
   if (list.entries.empty() && list.files.empty())
     table.mistake("entries", "or 'files' must name something to look for");
-  if (list.kind == "regex") check_patterns(table, list);
+  check_entries(table, list, policy_.limits.max_text_bytes);
   table.finish();
   policy_.word_lists.push_back(std::move(list));
 }

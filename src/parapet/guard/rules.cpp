@@ -8,6 +8,8 @@
 #include "parapet/core/files.h"
 #include "parapet/core/json.h"
 #include "parapet/core/strings.h"
+#include "parapet/core/text_encoding.h"
+#include "parapet/guard/escapes.h"
 #include "parapet/guard/pattern.h"
 #include "parapet/guard/word_index.h"
 #include "parapet/text/utf8.h"
@@ -62,28 +64,43 @@ void join_past_cap(std::vector<TextHit>& hits) {
   hits = std::move(kept);
 }
 
+// As the folded text that it is held against has them.
+std::string with_plain_apostrophes(std::string pattern) {
+  for (const std::string_view quote : {"‘", "’", "ʼ", "＇", "´"})
+    for (size_t at = pattern.find(quote); at != std::string::npos; at = pattern.find(quote, at))
+      pattern.replace(at, quote.size(), "'");
+  return pattern;
+}
+
 }  // namespace
 
-std::vector<std::string> read_word_file(const std::filesystem::path& file) {
-  const std::string bytes = read_file(file, kWordFileCap);
-  std::string storage;
-  const std::string_view text = text::repair_utf8(bytes, storage);
-  std::vector<std::string> entries;
+std::string WordFile::place(const std::filesystem::path& file, size_t entry) const {
+  return file.string() + (json ? ": element " : ":") + std::to_string(numbers[entry]);
+}
+
+WordFile read_word_file(const std::filesystem::path& file) {
+  const std::string text = read_text_file(file, kWordFileCap);
+  WordFile out;
+  int64_t number = 0;
   if (trim(text).starts_with('[')) {
-    const auto json = parse_json(text, file.string());
-    for (const auto& item : json) {
+    out.json = true;
+    for (const auto& item : parse_json(text, file.string())) {
       if (!item.is_string())
         throw DataError(file.string(), "has an element that is not a string",
                         "A JSON word list is an array of strings.");
-      entries.push_back(item.get<std::string>());
+      out.entries.push_back(item.get<std::string>());
+      out.numbers.push_back(++number);
     }
-    return entries;
+    return out;
   }
   for (const std::string& line : split(text, '\n')) {
+    ++number;
     const std::string_view entry = trim(line);
-    if (!entry.empty() && entry[0] != '#') entries.emplace_back(entry);
+    if (entry.empty() || entry[0] == '#') continue;
+    out.entries.emplace_back(entry);
+    out.numbers.push_back(number);
   }
-  return entries;
+  return out;
 }
 
 struct RuleSet::Impl {
@@ -106,6 +123,8 @@ struct RuleSet::Impl {
   }
   void scan_patterns(std::string_view text, const Folded& plain, std::vector<TextHit>& hits,
                      std::vector<int32_t>& failed) const;
+  std::vector<TextHit> scan_reading(std::string_view text, Side side,
+                                    std::vector<int32_t>& failed) const;
 };
 
 void RuleSet::Impl::add_entry(int32_t list, int32_t entry, const std::string& raw) {
@@ -113,7 +132,8 @@ void RuleSet::Impl::add_entry(int32_t list, int32_t entry, const std::string& ra
   ++entries;
   if (options.kind == "regex") {
     try {
-      patterns.push_back({list, entry, options.normalize, Pattern(raw)});
+      patterns.push_back({list, entry, options.normalize,
+                          Pattern(options.normalize ? with_plain_apostrophes(raw) : raw)});
     } catch (const UsageError& error) {
       throw UsageError("rules list '" + options.name + "', entry " + std::to_string(entry + 1) +
                        ": " + error.what());
@@ -135,7 +155,8 @@ RuleSet::RuleSet(const std::vector<WordListOptions>& lists) : impl_(std::make_un
     int32_t entry = 0;
     for (const std::string& text : lists[i].entries) impl_->add_entry(list, entry++, text);
     for (const auto& file : lists[i].files)
-      for (const std::string& text : read_word_file(file)) impl_->add_entry(list, entry++, text);
+      for (const std::string& text : read_word_file(file).entries)
+        impl_->add_entry(list, entry++, text);
     impl_->any_accents = impl_->any_accents || lists[i].fold_accents;
     for (const std::string& text : lists[i].allow) {
       std::string storage;
@@ -179,22 +200,37 @@ void RuleSet::Impl::scan_patterns(std::string_view text, const Folded& plain,
   }
 }
 
-std::vector<TextHit> RuleSet::scan(std::string_view text, Side side,
-                                   std::vector<int32_t>& failed) const {
-  const std::vector<TextView> views =
-      text_views(text, impl_->any_accents, impl_->words.has_phrases());
+// Hits of the lists in one reading of a text, shields and allowed words taken off.
+std::vector<TextHit> RuleSet::Impl::scan_reading(std::string_view text, Side side,
+                                                 std::vector<int32_t>& failed) const {
+  const std::vector<TextView> views = text_views(text, any_accents, words.has_phrases());
   std::vector<TextHit> hits, shields;
-  for (const TextView& view : views) impl_->words.find(view, hits);
-  impl_->scan_patterns(text, views[0].chars, hits, failed);
-  std::vector<TextHit> allowed;
-  impl_->allowed.find(views[0], allowed);
+  for (const TextView& view : views) words.find(view, hits);
+  scan_patterns(text, views[0].chars, hits, failed);
+  std::vector<TextHit> allowed_words;
+  allowed.find(views[0], allowed_words);
   for (const TextHit& hit : hits)
-    if (impl_->lists[static_cast<size_t>(hit.list)].allows && impl_->applies(hit.list, side))
+    if (lists[static_cast<size_t>(hit.list)].allows && applies(hit.list, side))
       shields.push_back(hit);
   std::erase_if(hits, [&](const TextHit& hit) {
-    return impl_->lists[static_cast<size_t>(hit.list)].allows || !impl_->applies(hit.list, side) ||
-           contains(shields, hit, -1) || contains(allowed, hit, hit.list);
+    return lists[static_cast<size_t>(hit.list)].allows || !applies(hit.list, side) ||
+           contains(shields, hit, -1) || contains(allowed_words, hit, hit.list);
   });
+  return hits;
+}
+
+std::vector<TextHit> RuleSet::scan(std::string_view text, Side side,
+                                   std::vector<int32_t>& failed) const {
+  std::vector<TextHit> hits = impl_->scan_reading(text, side, failed);
+  if (const Unescaped plain = unescape(text); !plain.text.empty()) {
+    for (TextHit& hit : impl_->scan_reading(plain.text, side, failed)) {
+      if (!impl_->lists[static_cast<size_t>(hit.list)].normalize) continue;
+      hit.begin = plain.begins[hit.begin];
+      hit.end = plain.ends[hit.end - 1];
+      hit.view = "escapes";
+      hits.push_back(hit);
+    }
+  }
   std::erase_if(failed, [&](int32_t list) { return !impl_->applies(list, side); });
   std::sort(failed.begin(), failed.end());
   failed.erase(std::unique(failed.begin(), failed.end()), failed.end());

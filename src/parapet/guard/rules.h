@@ -40,6 +40,13 @@ class RuleSet {
 };
 
 // Entries of a list file: a JSON array of strings, or one per line ('#' begins a comment).
-std::vector<std::string> read_word_file(const std::filesystem::path& file);
+struct WordFile {
+  std::vector<std::string> entries;
+  std::vector<int64_t> numbers;  // of each: its line, or its element in the array, from 1
+  bool json = false;
+  // "file:12", or "file: element 12".
+  std::string place(const std::filesystem::path& file, size_t entry) const;
+};
+WordFile read_word_file(const std::filesystem::path& file);
 
 }  // namespace parapet::guard

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "parapet/core/files.h"
+#include "parapet/core/text_encoding.h"
 #include "parapet/guard/toml_reader.h"
 
 namespace parapet::guard {
@@ -39,7 +40,7 @@ TaxonomyCategory read_category(TomlTable& table) {
 }  // namespace
 
 Taxonomy Taxonomy::load(const std::filesystem::path& file) {
-  return parse(read_file(file, kFileCap), file.string());
+  return parse(read_text_file(file, kFileCap), file.string());
 }
 
 Taxonomy Taxonomy::parse(std::string_view text, std::string_view source) {

@@ -18,7 +18,8 @@ bool same(const Folded& a, const Folded& b) {
                     [](const FoldedChar& x, const FoldedChar& y) { return x.c == y.c; });
 }
 
-// Calls `visit(first, last)` for each run between spaces.
+// Calls `visit(first, last)` for each run between spaces; a script that Latin is never mistaken for
+// ends a run, as it ends a word.
 template <class Visit>
 void for_each_chunk(const Folded& chars, const Visit& visit) {
   for (size_t i = 0; i < chars.size();) {
@@ -27,7 +28,10 @@ void for_each_chunk(const Folded& chars, const Visit& visit) {
       continue;
     }
     size_t end = i;
-    while (end < chars.size() && chars[end].c != ' ') ++end;
+    const bool distinct = is_distinct_script(chars[i].c);
+    while (end < chars.size() && chars[end].c != ' ' &&
+           (is_distinct_script(chars[end].c) == distinct || is_mark(chars[end].c)))
+      ++end;
     visit(i, end);
     i = end;
   }
@@ -53,9 +57,20 @@ struct ScriptCount {
 };
 
 // Replaces look-alikes in words that mix scripts, and in words made of look-alikes only when the
-// text around them is in the target script. A plain Russian word stays Russian.
-Folded with_lookalikes(const Folded& chars, const ScriptCount& all, bool to_latin) {
+// text around them is in the target script. A plain Russian word stays Russian. Capitals are looked
+// up in `text`, where their shape still shows.
+Folded with_lookalikes(std::string_view text, const Folded& chars, const ScriptCount& all,
+                       bool to_latin) {
   Folded out = chars;
+  const auto lookalike = [&](const FoldedChar& one) {
+    if (!to_latin) return cyrillic_lookalike(one.c);
+    if (script_of(one.c) == Script::kGreek) {
+      size_t at = one.begin;
+      if (const char32_t like = latin_lookalike_of_capital(text::next_code_point(text, at)); like)
+        return like;
+    }
+    return latin_lookalike(one.c);
+  };
   const bool target_dominates = to_latin ? all.latin > all.cyrillic + all.greek + all.other
                                          : all.cyrillic > all.latin + all.greek + all.other;
   for (size_t i = 0; i < out.size();) {
@@ -65,26 +80,31 @@ Folded with_lookalikes(const Folded& chars, const ScriptCount& all, bool to_lati
     }
     size_t end = i;
     ScriptCount word;
-    size_t foreign = 0, replaceable = 0;
+    size_t foreign = 0, replaceable = 0, alphabets = 0;
+    const bool distinct = is_distinct_script(out[i].c);
     for (; end < out.size() && is_word_char(out[end].c); ++end) {
       const char32_t c = out[end].c;
+      if (is_distinct_script(c) != distinct && !is_mark(c)) break;
       word.add(c);
       const bool target = script_of(c) == (to_latin ? Script::kLatin : Script::kCyrillic);
-      const char32_t like = to_latin ? latin_lookalike(c) : cyrillic_lookalike(c);
+      const char32_t like = lookalike(out[end]);
       if (is_letter(c) && (!target || (to_latin && like != 0))) {
         ++foreign;
+        alphabets += script_of(c) != Script::kOther;
         replaceable += like != 0;
       }
     }
     const size_t own = to_latin ? word.latin : word.cyrillic;
     const bool mixed = foreign > 0 && own > 0;
-    if (foreign > 0 && replaceable == foreign && (mixed || target_dominates)) {
+    // Scripts that hardly anybody writes otherwise.
+    const bool rare = to_latin && alphabets == 0;
+    if (foreign > 0 && replaceable == foreign && (mixed || rare || target_dominates)) {
       for (size_t k = i; k < end; ++k) {
-        const char32_t like = to_latin ? latin_lookalike(out[k].c) : cyrillic_lookalike(out[k].c);
+        const char32_t like = lookalike(out[k]);
         if (like != 0) out[k].c = like;
       }
     }
-    i = end;
+    i = std::max(end, i + 1);
   }
   return out;
 }
@@ -95,23 +115,26 @@ bool is_regional(char32_t c) { return c >= 0x1F1E6 && c <= 0x1F1FF; }
 // Leetspeak and dots inside words: "b.4-d" is "bad". Whole runs only, and only those with a letter.
 Folded without_leet(const Folded& chars, bool second) {
   Folded out;
+  std::vector<size_t> members;
   for_each_chunk(chars, [&](size_t first, size_t last) {
-    bool letter = false, changed = false;
-    for (size_t i = first; i < last; ++i) {
-      letter = letter || is_letter(chars[i].c) || is_regional(chars[i].c);
-      changed = changed || leet_letter(chars[i].c, second) != 0 || !is_word_char(chars[i].c);
-    }
-    if (!letter || !changed) return;
-    if (!out.empty()) out.push_back({' ', chars[first].begin, chars[first].begin});
+    const Leet leet(chars, first, last);
+    bool changed = false;
     // Signs that end a sentence are signs, not letters.
     size_t end = last;
     while (end > first && (chars[end - 1].c == '!' || chars[end - 1].c == '|' ||
                            chars[end - 1].c == '+' || chars[end - 1].c == U'¡'))
       --end;
-    for (size_t i = first; i < end; ++i) {
-      const char32_t like = leet_letter(chars[i].c, second);
-      if (like != 0 || is_word_char(chars[i].c))
-        out.push_back({like != 0 ? like : chars[i].c, chars[i].begin, chars[i].end});
+    members.clear();
+    for (size_t i = first; i < last; ++i) {
+      const bool stands = leet.letter(chars[i].c, second) != 0;
+      changed = changed || stands || !is_word_char(chars[i].c);
+      if (i < end && (stands || is_word_char(chars[i].c))) members.push_back(i);
+    }
+    if (!changed || !reads_as_letters(chars, members)) return;
+    if (!out.empty()) out.push_back({' ', chars[first].begin, chars[first].begin});
+    for (const size_t i : members) {
+      const char32_t like = leet.letter(chars[i].c, second);
+      out.push_back({like != 0 ? like : chars[i].c, chars[i].begin, chars[i].end});
     }
   });
   return out;
@@ -122,8 +145,9 @@ Folded joined_letters(const Folded& chars) {
   Folded out;
   for (const auto& run : spaced_runs(chars)) {
     if (!out.empty()) out.push_back({' ', chars[run[0]].begin, chars[run[0]].begin});
+    const Leet leet(chars, run.front(), run.back() + 1);
     for (const size_t i : run) {
-      const char32_t like = leet_letter(chars[i].c, false);
+      const char32_t like = leet.letter(chars[i].c, false);
       out.push_back({like != 0 ? like : chars[i].c, chars[i].begin, chars[i].end});
     }
   }
@@ -182,13 +206,59 @@ Folded hidden_letters(std::string_view text) {
   return out;
 }
 
+// Phrases whose words are parted by a sign, by something invisible, or by both.
+void add_parted_phrases(std::string_view text, const Folded& chars, std::vector<TextView>& views) {
+  const auto add = [&](TextView apart) {
+    if (apart.chars.empty()) return;
+    add_phrase_views(apart.chars, false, views);
+    views.push_back(std::move(apart));
+  };
+  add(with_signs_as_blanks(chars));
+  const std::string visible = invisible_as_blanks(text);
+  if (visible.empty()) return;
+  TextView apart{.name = "signs", .chars = fold(visible)};
+  apart.marks_needed = 1;
+  apart.disguised.assign(apart.chars.size(), 1);
+  TextView signs = with_signs_as_blanks(apart.chars);
+  add(signs.chars.empty() ? std::move(apart) : std::move(signs));
+}
+
 }  // namespace
+
+Leet::Leet(const Folded& chars, size_t first, size_t last) {
+  int balance = 0;
+  for (size_t i = first; i < last; ++i) {
+    const Script script =
+        chars[i].c < 0x80 && !is_letter(chars[i].c) ? Script::kOther : script_of(chars[i].c);
+    balance += script == Script::kCyrillic ? 1 : script == Script::kLatin ? -1 : 0;
+  }
+  cyrillic_ = balance > 0;
+}
+
+bool reads_as_letters(const Folded& chars, const std::vector<size_t>& members) {
+  size_t letters = 0, digits = 0;
+  bool any = false;
+  for (size_t k = 0; k < members.size(); ++k) {
+    const char32_t c = chars[members[k]].c;
+    any = any || is_letter(c) || is_regional(c);
+    if (c < U'0' || c > U'9') {
+      ++letters;
+      continue;
+    }
+    const bool repeated = k >= 2 && chars[members[k - 1]].c == c && chars[members[k - 2]].c == c;
+    if (!repeated)
+      ++digits;
+    else if (k == 2 || chars[members[k - 3]].c != c)
+      --digits;  // the third: the two before it counted once
+  }
+  return any && digits <= letters;
+}
 
 std::vector<std::vector<size_t>> spaced_runs(const Folded& chars) {
   std::vector<std::vector<size_t>> runs;
   std::vector<size_t> run;
   const auto flush = [&] {
-    if (run.size() >= kMinSpaced) runs.push_back(run);
+    if (run.size() >= kMinSpaced && reads_as_letters(chars, run)) runs.push_back(run);
     run.clear();
   };
   size_t gap = 0;
@@ -236,10 +306,16 @@ std::vector<TextView> text_views(std::string_view text, bool with_accents, bool 
   }
   Folded latin = views[0].chars;
   if (!ascii) {
-    latin = with_lookalikes(views[0].chars, all, true);
+    latin = with_lookalikes(text, views[0].chars, all, true);
     add("lookalike", latin, false, false);
-    if (all.cyrillic > 0)
-      add("lookalike", with_lookalikes(views[0].chars, all, false), false, false);
+    if (all.cyrillic > 0) {
+      const Folded cyrillic = with_lookalikes(text, views[0].chars, all, false);
+      add("lookalike", cyrillic, false, false);
+      add("leet", without_leet(cyrillic, false), true, false);
+      add("leet", without_leet(cyrillic, true), true, false);
+      add("spaced", joined_letters(cyrillic), true, false);
+      if (with_phrases && !same(cyrillic, latin)) add_phrase_views(cyrillic, false, views);
+    }
   }
   if (text.find(kReversed) != std::string_view::npos)
     add("reversed", as_shown(text, latin), false, false);
@@ -249,7 +325,12 @@ std::vector<TextView> text_views(std::string_view text, bool with_accents, bool 
   add("leet", without_leet(latin, false), true, false);
   add("leet", without_leet(latin, true), true, false);
   add("spaced", joined_letters(latin), true, false);
-  if (with_phrases) add_phrase_views(latin, false, views);
+  if (TextView parted = across_blanks(latin); !parted.chars.empty())
+    views.push_back(std::move(parted));
+  if (with_phrases) {
+    add_phrase_views(latin, false, views);
+    add_parted_phrases(text, latin, views);
+  }
   if (with_accents && accents) {
     for (FoldedChar& one : latin) one.c = without_accent(one.c);
     add("accents", latin, false, true);

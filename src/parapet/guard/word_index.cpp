@@ -14,6 +14,9 @@ constexpr size_t kMinMasked = 4, kMaxMasked = 32;
 constexpr size_t kMinMaskedInPhrase = 3;  // the words beside it speak too
 constexpr size_t kMaxFillings = 4;        // words that a masked one may stand for
 constexpr size_t kMinJoined = 6;          // letters a phrase needs to match without its blanks
+constexpr size_t kMinWideSigns = 8;       // or with " - " between its words, or no apostrophe
+constexpr size_t kMinPartedWord = 4;      // letters a word needs to match across blanks
+constexpr size_t kMinPart = 3;            // of a hyphenated entry that is also looked for as one
 
 bool writes_without_spaces(Script script) {
   return script == Script::kHan || script == Script::kHiragana || script == Script::kKatakana ||
@@ -26,6 +29,12 @@ bool is_boundary(char32_t left, char32_t right, bool short_entry) {
   if (!is_word_char(left) || !is_word_char(right)) return true;
   if (is_mark(right)) return false;
   const Script a = script_of(left), b = script_of(right);
+  // "bomb를": a Latin word beside another script ends there. Digits and scripts that pass for Latin
+  // are kOther.
+  if (a != b && (is_distinct_script(left) || is_distinct_script(right)) &&
+      !writes_without_spaces(a) && !writes_without_spaces(b))
+    return a == Script::kHangul || b == Script::kHangul ||
+           (a != Script::kOther && b != Script::kOther);
   if (!writes_without_spaces(a) && !writes_without_spaces(b)) return false;
   if (a != b) return !short_entry || !writes_without_spaces(a) || !writes_without_spaces(b);
   // A run of katakana is one (foreign) word.
@@ -42,18 +51,83 @@ bool is_short(const std::u32string& letters) {
   return count < (script == Script::kHan || script == Script::kKatakana ? 2 : 4);
 }
 
+// Whether the letters that run on from `at` (away from a word of `script`) are of a script that
+// shares its shapes, and at least one of them cannot stand for a letter of it: "bombкупить" is two
+// words, but the first letter of a class may be Cyrillic by mistake.
+bool is_other_alphabet(const Folded& chars, size_t at, bool forward, Script script) {
+  const Script other = script_of(chars[at].c);
+  if (other == script || !shares_shapes(other) || !shares_shapes(script)) return false;
+  for (size_t i = at; i < chars.size() && script_of(chars[i].c) == other; i += forward ? 1 : -1) {
+    const char32_t like =
+        script == Script::kCyrillic ? cyrillic_lookalike(chars[i].c) : latin_lookalike(chars[i].c);
+    if (is_letter(chars[i].c) && like == 0) return true;
+  }
+  return false;
+}
+
 // Whether [begin, end) of `chars` is a word as far as the entry asks. A Korean noun carries its
 // particles, so only its beginning is checked.
 bool stands_alone(const Folded& chars, size_t begin, size_t end, const WordIndex::Entry& entry) {
   if (entry.inside_words) return true;
   const bool short_entry = is_short(entry.letters);
-  if (begin > 0 && !is_boundary(chars[begin - 1].c, chars[begin].c, short_entry)) return false;
-  if (end >= chars.size() || is_boundary(chars[end - 1].c, chars[end].c, short_entry)) return true;
+  if (begin > 0 && !is_boundary(chars[begin - 1].c, chars[begin].c, short_entry) &&
+      !is_other_alphabet(chars, begin - 1, false, script_of(chars[begin].c)))
+    return false;
+  if (end >= chars.size() || is_boundary(chars[end - 1].c, chars[end].c, short_entry) ||
+      is_other_alphabet(chars, end, true, script_of(chars[end - 1].c)))
+    return true;
   return entry.letters.size() >= 3 && script_of(chars[end - 1].c) == Script::kHangul &&
          script_of(chars[end].c) == Script::kHangul;
 }
 
 bool is_star(char32_t c) { return c == U'*' || c == U'#' || c == U'•'; }
+
+bool is_hyphen(char32_t c) {
+  static constexpr std::u32string_view kHyphens = U"-‐‒–—―−_/·・•|⁃";
+  return kHyphens.find(c) != std::u32string_view::npos;
+}
+
+// Other ways to write an entry. "a-hole" is not looked for as "a hole".
+std::vector<std::u32string> other_spellings(const std::u32string& letters) {
+  std::vector<std::u32string> out;
+  std::vector<std::u32string> parts(1);
+  bool hyphens = false, words = true;
+  for (size_t i = 0; i < letters.size(); ++i) {
+    if (is_hyphen(letters[i])) {
+      hyphens = true;
+      parts.emplace_back();
+    } else {
+      parts.back().push_back(letters[i]);
+      words = words && (is_word_char(letters[i]) || letters[i] == U' ' || letters[i] == U'\'');
+    }
+  }
+  size_t shortest = SIZE_MAX, longest = 0;
+  bool vowel = false;
+  std::u32string apart, joined;
+  for (const std::u32string& part : parts) {
+    shortest = std::min(shortest, part.size());
+    longest = std::max(longest, part.size());
+    vowel = vowel || (part.size() == 1 &&
+                      std::u32string_view(U"aeiouy").find(part[0]) != std::u32string_view::npos);
+    if (!apart.empty()) apart.push_back(U' ');
+    apart += part;
+    joined += part;
+  }
+  const bool single = longest == 1;
+  if (hyphens && words && shortest > 0) {
+    if (single || !vowel) out.push_back(apart);
+    if ((single && joined.size() >= kMinPartedWord) ||
+        (shortest >= kMinPart && joined.size() >= kMinJoined))
+      out.push_back(joined);
+  }
+  for (const std::u32string& phrase : out.empty() ? std::vector{letters} : std::vector{apart}) {
+    std::u32string bare = phrase;
+    std::erase(bare, U'\'');
+    if (bare != phrase && bare.find(U' ') != std::u32string::npos && bare.size() > kMinWideSigns)
+      out.push_back(bare);
+  }
+  return out;
+}
 
 bool is_phrase(const WordIndex::Entry& entry) {
   return entry.letters.find(U' ') != std::u32string::npos;
@@ -88,6 +162,16 @@ void WordIndex::add(const Folded& phrase, Entry entry) {
   while (last > first && phrase[last - 1].c == ' ') --last;
   for (size_t i = first; i < last; ++i) entry.letters.push_back(phrase[i].c);
   if (entry.letters.empty()) return;
+  if (!entry.plain_only)
+    for (std::u32string& spelling : other_spellings(entry.letters)) {
+      Entry other = entry;
+      other.letters = std::move(spelling);
+      add_letters(std::move(other));
+    }
+  add_letters(std::move(entry));
+}
+
+void WordIndex::add_letters(Entry entry) {
   const auto id = static_cast<int32_t>(entries_.size());
   exact_.add(entry.letters, id);
   if (entry.fold_accents) {
@@ -140,6 +224,7 @@ void WordIndex::build() {
 
 void WordIndex::find(const TextView& view, std::vector<TextHit>& hits) const {
   if (view.for_phrases()) return find_phrases(view, hits);
+  if (!view.begins.empty()) return find_parted(view, hits);
   const bool plain = view.name == std::string_view("plain");
   const Folded& chars = view.chars;
   exact_.find(chars, [&](int32_t id, size_t begin, size_t end) {
@@ -274,6 +359,23 @@ void WordIndex::find_masked_phrases(const Folded& chars, std::vector<TextHit>& h
   }
 }
 
+// "bo mb": whole pieces that make a word together, one of them without a vowel.
+void WordIndex::find_parted(const TextView& view, std::vector<TextHit>& hits) const {
+  const auto& begins = view.begins;
+  exact_.find(view.chars, [&](int32_t id, size_t begin, size_t end) {
+    const Entry& entry = entries_[static_cast<size_t>(id)];
+    if (entry.plain_only || is_phrase(entry) || entry.letters.size() < kMinPartedWord) return;
+    if (begins[begin] == 0) return;
+    if (end < begins.size() && begins[end] == 0 && view.chars[end].c != ' ') return;
+    const auto at = [](const std::vector<uint8_t>& of, size_t i) {
+      return of.begin() + static_cast<std::ptrdiff_t>(i);
+    };
+    if (std::count(at(begins, begin), at(begins, end), uint8_t{1}) < 2) return;
+    if (std::count(at(view.disguised, begin), at(view.disguised, end), uint8_t{1}) == 0) return;
+    hits.push_back(make_hit(entry, view.chars, begin, end, view.name));
+  });
+}
+
 // Phrases with disguised words among plain ones.
 void WordIndex::find_phrases(const TextView& view, std::vector<TextHit>& hits) const {
   const Folded& chars = view.chars;
@@ -289,10 +391,12 @@ void WordIndex::find_phrases(const TextView& view, std::vector<TextHit>& hits) c
     if (view.accents_folded && !entry.fold_accents) return;
     if (joined ? !word_ends(begin) || !word_ends(end) : !stands_alone(chars, begin, end, entry))
       return;
-    const auto marks =
-        std::count(view.disguised.begin() + static_cast<std::ptrdiff_t>(begin),
-                   view.disguised.begin() + static_cast<std::ptrdiff_t>(end), uint8_t{1});
-    if (static_cast<size_t>(marks) >= view.marks_needed)
+    const auto disguised = [&](uint8_t how) {
+      return std::count(view.disguised.begin() + static_cast<std::ptrdiff_t>(begin),
+                        view.disguised.begin() + static_cast<std::ptrdiff_t>(end), how);
+    };
+    if (entry.letters.size() <= kMinWideSigns && disguised(kWideSign) > 0) return;
+    if (static_cast<size_t>(disguised(1) + disguised(kWideSign)) >= view.marks_needed)
       hits.push_back(make_hit(entry, chars, begin, end, view.name));
   });
 }

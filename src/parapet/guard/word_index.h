@@ -24,6 +24,8 @@ class WordIndex {
     std::u32string letters = {};
     std::vector<uint16_t> runs = {};  // of equal letters, for stretched words
   };
+  // An entry with a hyphen is looked for with a blank and, where its parts are long enough to be
+  // no word by chance, without either; a phrase with an apostrophe also without it.
   void add(const Folded& phrase, Entry entry);
   void build();
   // Whether some entry has several words, so that views for phrases are worth making.
@@ -36,6 +38,8 @@ class WordIndex {
   void find_masked(const Folded& chars, std::vector<TextHit>& hits) const;
   void find_masked_phrases(const Folded& chars, std::vector<TextHit>& hits) const;
   void find_phrases(const TextView& view, std::vector<TextHit>& hits) const;
+  void find_parted(const TextView& view, std::vector<TextHit>& hits) const;
+  void add_letters(Entry entry);
   void index_words(const Entry& entry, int32_t id);
 
   using Shape = std::pair<size_t, char32_t>;  // of a word of letters: length and first letter

@@ -8,6 +8,7 @@
 #include "parapet/core/files.h"
 #include "parapet/core/options.h"
 #include "parapet/core/strings.h"
+#include "parapet/core/text_encoding.h"
 
 namespace parapet::serving {
 namespace {
@@ -45,7 +46,7 @@ ApiKeys ApiKeys::parse(std::string_view text, std::string_view source) {
 
 ApiKeys ApiKeys::load(const std::filesystem::path& file) {
   try {
-    return parse(read_file(file, 1 << 20), file.string());
+    return parse(read_text_file(file, 1 << 20), file.string());
   } catch (const DataError& error) {
     throw UsageError(std::string("--api-keys: ") + error.what());
   }

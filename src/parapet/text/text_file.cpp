@@ -5,6 +5,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/json.h"
+#include "parapet/core/text_encoding.h"
 
 namespace parapet {
 namespace {
@@ -22,7 +23,9 @@ void read_texts(const std::filesystem::path& file, size_t block,
                 const std::function<void(const std::vector<std::string>&)>& fn) {
   const auto mapped = MappedFile::open(file);
   const auto bytes = mapped->bytes();
-  std::string_view rest(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  std::string storage;
+  std::string_view rest = utf8_text({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                                    file.string(), storage);
   const bool is_jsonl = file.extension() == ".jsonl";
   std::vector<std::string> texts;
   for (int64_t number = 1; !rest.empty(); ++number) {

@@ -11,7 +11,8 @@ namespace parapet {
 // Calls `fn` with blocks of at most `block` texts, in order; an empty file gives none. A file named
 // *.jsonl holds one JSON string or one {"text": ...} per line, so that texts may contain line
 // breaks, and blank lines are skipped. Any other file holds one text per line (a blank line is an
-// empty text; a final '\r' is dropped), as raw bytes. DataError names file and line.
+// empty text; a final '\r' is dropped). Encodings are core/text_encoding.h's. DataError names file
+// and line.
 void read_texts(const std::filesystem::path& file, size_t block,
                 const std::function<void(const std::vector<std::string>&)>& fn);
 // The same, all at once.
