@@ -204,8 +204,8 @@ TEST(ListEntries, WhatCanMatchNothingIsRefused) {
   for (const char* entry : {"abc", "a b c", "c++", "f**k", "a$$", "🔪", "卐", "don't", "a.b.c",
                             "坏人", "c#", "a/b", ":-)x", "h@te"})
     EXPECT_EQ(problem(words, entry), "") << entry;
-  for (const char* entry : {"", " ", "/abc/i", "/abc/", "r'abc'", "r\"abc\"", "\babc\b", "$abc",
-                            "abc^", "(abc", "*abc", "(?-i)ABC"})
+  for (const char* entry :
+       {" ", "/abc/i", "/abc/", "r'abc'", "r\"abc\"", "\babc\b", "$abc", "abc^", "(?-i)ABC"})
     EXPECT_NE(problem(patterns, entry), "") << entry;
   for (const char* entry :
        {"abc", "\\babc\\b", "^abc$", "a/b/c", "https?://x", "\\$abc", "[^", "[^a]b"})

@@ -199,10 +199,12 @@ TEST(Policy, LettersOutsideQuotesAreRefused) {
                            "name = 'a' ß\n", "version = \"\"\"a\"\"\"\"\" é\n"})
     EXPECT_NE(mistakes_of(text).find("p.toml:1: not valid TOML: letters"), std::string::npos)
         << text;
-  EXPECT_EQ(mistakes_of("\xEF\xBB\xBFname = 'größe' # für alle\n"
-                        "version = \"ä \\\" ö\"\n[rules]\n[[rules.list]]\nname = '''ß\n'''\n"
-                        "category = 'hate'\nentries = [\"\"\"\"ü\"\nö\"\"\"\"\", '', \"\"] # é\n"),
-            "");
+  EXPECT_EQ(
+      mistakes_of(
+          "\xEF\xBB\xBFname = 'größe' # für alle\n"
+          "version = \"ä \\\" ö\"\n[rules]\n[[rules.list]]\nname = '''ß\n'''\n"
+          "category = 'hate'\nentries = [\"\"\"\"ü\"\nö\"\"\"\"\"]\nallow = ['', \"\"] # é\n"),
+      "");
 }
 
 TEST(Policy, HashCoversListsAndTaxonomy) {

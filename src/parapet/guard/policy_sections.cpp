@@ -4,6 +4,7 @@
 #include "parapet/core/error.h"
 #include "parapet/guard/expression.h"
 #include "parapet/guard/list_checks.h"
+#include "parapet/guard/pattern.h"
 #include "parapet/guard/policy_reader.h"
 #include "parapet/guard/rules.h"
 
@@ -26,9 +27,12 @@ constexpr size_t kMaxMistakes = 20;  // of one list; a wrong `kind` makes thousa
 void check_entries(TomlTable& table, const WordListOptions& list, int64_t max_text_bytes) {
   size_t count = 0;
   const auto check = [&](std::string_view key, const std::string& where, const std::string& entry) {
-    const std::string problem = entry_problem(list, entry, max_text_bytes);
-    if (problem.empty() || ++count > kMaxMistakes) return;
-    table.mistake(key, "has an entry '" + entry.substr(0, 80) + "'" + where + " that " + problem);
+    const std::string bad = list.kind == "regex" ? Pattern::problem(entry) : "";
+    const std::string problem = bad.empty() ? entry_problem(list, entry, max_text_bytes) : "";
+    if ((bad.empty() && problem.empty()) || ++count > kMaxMistakes) return;
+    const std::string shown = " '" + entry.substr(0, 80) + "'" + where;
+    table.mistake(key, bad.empty() ? "has an entry" + shown + " that " + problem
+                                   : "has a bad regex" + shown + ": " + bad);
   };
   for (const std::string& entry : list.entries) check("entries", "", entry);
   for (const auto& file : list.files) {
