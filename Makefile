@@ -7,7 +7,9 @@ PYTHON := .venv/bin/python
 JOBS ?= $(shell cores=$$(nproc); memory=$$(awk '/MemTotal/ {print int($$2 / 2e6)}' /proc/meminfo); \
           echo $$(( cores < memory ? cores : (memory > 0 ? memory : 1) )))
 FUZZ_SECONDS ?= 20
-.PHONY: help setup build test demo bench asan tsan headers clang fuzz lint format docs clean
+# Of the demo: from the command line or the environment.
+export FULL FRESH SEED OUT
+.PHONY: help setup build program test demo bench asan tsan headers clang fuzz lint format docs clean
 
 help: ## this list
 	@echo "Parapet. Start with: make demo   or: make test"
@@ -19,13 +21,20 @@ setup: ## system packages, .venv, npm assets; TORCH=/path/to/libtorch to build a
 build: setup ## the program, the tests and the benchmarks in build/release
 	@tools/build.sh release $(JOBS)
 
-test: build ## set-up, build, all tests; ONLY=name for a part, SLOW=1 for the slow ones too
+program: setup ## build/release/parapet alone
+	@tools/build.sh release $(JOBS) parapet
+
+test: setup ## set-up, program and tests built, all tests; ONLY=name for a part, SLOW=1 for the slow ones too
+	@tools/build.sh release $(JOBS) parapet tests
 	@$(PYTHON) tools/run_tests.py $(if $(ONLY),--only "$(ONLY)") $(if $(SLOW),--slow)
 
-demo: build ## train, harden and measure a small CLIP; report in out/demo/report.html
+demo: ## harden, guard and measure a small CLIP: out/demo/report.html; FULL=1 trains it from scratch too
+	@tools/demo.sh --plan
+	@$(MAKE) program
 	@tools/demo.sh
 
-bench: build ## speed and memory beside the peers
+bench: setup ## speed and memory beside the peers
+	@tools/build.sh release $(JOBS) parapet benches
 	@$(PYTHON) bench/run.py
 
 asan: setup ## the rooms without torch under address and undefined-behaviour sanitizers
@@ -51,7 +60,7 @@ lint: setup ## ladder of rooms, sizes, clang-format, clang-tidy
 format: ## clang-format every source
 	@find src tests bench fuzz -name '*.h' -o -name '*.cpp' 2>/dev/null | xargs clang-format -i
 
-docs: build ## docs/commands.md from the commands' own help
+docs: program ## docs/commands.md from the commands' own help
 	@$(PYTHON) tools/gen_commands.py
 
 clean: ## remove build trees; .venv, assets and out/ stay

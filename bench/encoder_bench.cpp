@@ -16,7 +16,7 @@
 #include <sstream>
 
 #include "parapet/core/random.h"
-#include "parapet/engine/encoder/encoder.h"
+#include "parapet/engine/encoder/open_encoder.h"
 #include "parapet/models/clip/clip_config.h"
 
 namespace {

@@ -26,7 +26,7 @@ def program(name):
     for path in (BUILD / name, BUILD / "bench" / name):
         if path.exists():
             return str(path)
-    sys.exit(f"{name} is not built: run `make build`")
+    sys.exit(f"{name} is not built: run `make bench`")
 
 
 def benchmarks():

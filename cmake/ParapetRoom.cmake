@@ -2,6 +2,7 @@
 #   library  parapet_NAME        from src/parapet/NAME/**/*.cpp
 #   program  parapet_NAME_tests  from tests/NAME/**/*_test.cpp
 #   program  parapet_X           from each tests/NAME/X_main.cpp, for tests that drive it from outside
+# Target `tests` builds all programs of the last two kinds.
 # Rooms marked `torch` share one precompiled header; the others share a light one and are compiled
 # without torch's headers, even where a room above uses torch inside.
 # A room without a source is left out.
@@ -16,6 +17,7 @@ function(parapet_room_uses name)
 endfunction()
 
 function(parapet_rooms)
+  add_custom_target(tests)
   set(_list "${CMAKE_SOURCE_DIR}/src/parapet/rooms.txt")
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${_list}")
   file(STRINGS "${_list}" _lines REGEX "^[a-z]")
@@ -44,8 +46,26 @@ function(parapet_rooms)
   endforeach()
 endfunction()
 
+# A library that another build tree made, with what has to be linked beside it.
+function(parapet_import name)
+  add_library(${name} STATIC IMPORTED GLOBAL)
+  set_target_properties(${name} PROPERTIES IMPORTED_LOCATION "${PARAPET_TORCH_ROOMS_FROM}/lib${name}.a")
+  target_link_libraries(${name} INTERFACE ${ARGN})
+endfunction()
+
 function(parapet_room name)
   cmake_parse_arguments(ARG "TORCH" "" "ROOMS;TORCH_ROOMS" ${ARGN})
+  if(ARG_TORCH AND PARAPET_TORCH_ROOMS_FROM)
+    set(_links)
+    foreach(_room ${ARG_ROOMS})
+      if(TARGET parapet_${_room})
+        list(APPEND _links parapet_${_room})
+      endif()
+    endforeach()
+    parapet_import(parapet_${name} ${_links} parapet::torch
+      ${PARAPET_${name}_LIBS} ${PARAPET_${name}_PRIVATE_LIBS})
+    return()
+  endif()
   file(GLOB_RECURSE _sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/parapet/${name}/*.cpp")
   list(FILTER _sources EXCLUDE REGEX "/cli/main\\.cpp$")
   if(NOT _sources)
@@ -81,6 +101,7 @@ function(parapet_room name)
   file(GLOB_RECURSE _tests CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/${name}/*_test.cpp")
   if(_tests AND PARAPET_TESTS)
     add_executable(parapet_${name}_tests ${_tests})
+    add_dependencies(tests parapet_${name}_tests)
     target_link_libraries(parapet_${name}_tests PRIVATE parapet_${name} GTest::gtest GTest::gmock GTest::gtest_main)
     target_include_directories(parapet_${name}_tests PRIVATE "${CMAKE_SOURCE_DIR}/tests")
     target_compile_definitions(parapet_${name}_tests PRIVATE
@@ -100,6 +121,7 @@ function(parapet_room name)
       get_filename_component(_program "${_main}" NAME_WE)
       string(REGEX REPLACE "_main$" "" _program "${_program}")
       add_executable(parapet_${_program} ${_main})
+      add_dependencies(tests parapet_${_program})
       target_link_libraries(parapet_${_program} PRIVATE parapet_${name})
       target_compile_options(parapet_${_program} PRIVATE ${PARAPET_WARNINGS})
       if(ARG_TORCH)

@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 seconds=$1 jobs=$2
 names=()
 for source in fuzz/*_fuzz.cpp; do names+=("$(basename "$source" .cpp)"); done
+tools/torch_rooms.sh "$jobs"
 tools/build.sh fuzz "$jobs" "${names[@]}"
 seeds() {  # files of the tests that a fuzzer starts from
   case "$1" in

@@ -10,6 +10,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/methods/guard_heads/head_net.h"
+#include "parapet/methods/guard_heads/heads.h"
 #include "support/item_encoder.h"
 #include "support/temp_folder.h"
 

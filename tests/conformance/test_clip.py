@@ -100,7 +100,8 @@ def test_bf16_compute(tmp_path):
     ours = run_probe(tmp_path / "model", inputs, tmp_path, "--dtype", "bf16", "--grads", "all")
     theirs = reference(model, inputs, gradients=True)
     # Gradients of biases and norms are sums over tokens that nearly cancel, whose direction bf16
-    # cannot hold to three nines: there, be as close as `transformers` computing in bf16.
+    # cannot hold to three nines: there, be as close as `transformers` computing in bf16, whose own
+    # error depends on the processor's bfloat16 instructions. 1 - cosine measures an error squared.
     sums = [k for k, v in theirs.items() if k.startswith("grad.") and v.dim() == 1]
     compare(ours, theirs, cosine=0.999, difference=None, names=[k for k in theirs if k not in sums])
     half = make(CLIPModel, config).to(torch.bfloat16)
@@ -111,7 +112,8 @@ def test_bf16_compute(tmp_path):
             continue  # exactly zero but for rounding
         ours_near, peers_near = (torch.cosine_similarity(x[name].double(), theirs[name].double(), 0)
                                  for x in (ours, peers))
-        assert ours_near >= min(0.999, peers_near - 0.003), (name, ours_near, peers_near)
+        allowed = max(0.001, 1 - peers_near + 0.003, 1.5 * (1 - peers_near))
+        assert 1 - ours_near <= allowed, (name, ours_near, peers_near)
 
 
 @pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16, torch.float64])

@@ -1,6 +1,8 @@
 """`parapet eval retrieval`, `eval zeroshot` and `report`: what they write, and how they refuse."""
 import json
+import sqlite3
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -84,14 +86,21 @@ def test_the_original_is_embedded_once(world, tmp_path):
     model, tuned, data = world
     arguments = ["--model", tuned, "--baseline", model, "--data", data]
     evaluate("retrieval", tmp_path / "one", *arguments)
-    files = {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()}
-    assert len(files) == 4 + 2 + 1  # quadruplets; zero-shot images of two splits; prompts
+    [file] = (tmp_path / "cache").iterdir()
+    with sqlite3.connect(file) as database:
+        kept = dict(database.execute("SELECT key, value FROM embedding"))
+        highest = database.execute("SELECT max(id) FROM embedding").fetchone()
+    assert len(kept) > 4 * 4  # quadruplets of two splits, zero-shot images, prompts
     evaluate("retrieval", tmp_path / "two", *arguments)
-    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()} == files
+    with sqlite3.connect(file) as database:
+        assert dict(database.execute("SELECT key, value FROM embedding")) == kept
+        assert database.execute("SELECT max(id) FROM embedding").fetchone() == highest
     assert report_of(tmp_path / "one")["metrics"] == report_of(tmp_path / "two")["metrics"]
     # It is read: another content there shows.
-    for file in files:
-        save_file({name: -tensor for name, tensor in load_file(file).items()}, file)
+    with sqlite3.connect(file) as database:
+        database.executemany("UPDATE embedding SET value = ? WHERE key = ?",
+                             [((-np.frombuffer(value, np.float32)).tobytes(), key)
+                              for key, value in kept.items()])
     evaluate("retrieval", tmp_path / "three", *arguments)
     assert report_of(tmp_path / "three")["metrics"]["after.preservation.text"]["value"] < 0
     run_json([PARAPET, "eval", "retrieval", "--out", tmp_path / "four", "--reference-cache", "", *COMMON,

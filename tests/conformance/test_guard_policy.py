@@ -84,7 +84,7 @@ def checked(site, tmp_path_factory):
     check(site / "policies/sample_world.toml", "--input", items, "--out", folder / "out.jsonl")
     decisions = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
     assert [d["id"] for d in decisions] == [row["id"] for row in rows]
-    image, text = embed(site / "out/demo/clip/model", site / "labels", rows, folder)
+    image, text = embed(site / "out/demo/clip/model", site / "labels", rows, folder, "--precision", "fp32")
     info, scores = reference(site / "out/demo/guard/heads", image, text)
     return rows, decisions, info, scores
 

@@ -1,11 +1,15 @@
 """How `parapet harden safe-clip` behaves as a run: frozen references and their cache, ablations,
 kill and resume, Ctrl-C, several processes, bad data."""
+import io
 import json
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
+import tarfile
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -118,43 +122,49 @@ def test_without_redirection_unsafe_items_stay(world, tmp_path):
 
 # ---- the cache of the original's embeddings ----------------------------------
 
+def read_store(folder):
+    with sqlite3.connect(folder / "embeddings.sqlite") as store:
+        return dict(store.execute("SELECT key, value FROM embedding").fetchall())
+
+
 def test_reference_cache_follows_content(world, copy_of_data, tmp_path):
     model, _ = world
     cache = tmp_path / "cache"
     runs = iter(range(100))
 
-    def files(model_folder):
+    def rows(model_folder):
         harden(model_folder, copy_of_data, tmp_path / f"run{next(runs)}", "--max-steps", "1",
                "--reference-cache", cache)
-        return {file.name: file.stat().st_mtime_ns for file in cache.iterdir()}
+        assert {file.name for file in cache.iterdir()} >= {"embeddings.sqlite"}
+        return read_store(cache)
 
-    first = files(model)
-    assert len(first) == 8  # four calls for train, four for val (which the report asks again)
-    assert files(model) == first
+    first = rows(model)
+    assert rows(model) == first
     # A copy elsewhere has the same content; the file names of pictures do not matter either.
     shutil.copytree(model, tmp_path / "model")
-    rows = read_rows(copy_of_data)
+    lines = read_rows(copy_of_data)
     (copy_of_data / "safe_0.png").rename(copy_of_data / "renamed.png")
-    write_rows(copy_of_data, [dict(rows[0], safe_image="renamed.png"), *rows[1:]])
-    assert files(tmp_path / "model") == first
+    write_rows(copy_of_data, [dict(lines[0], safe_image="renamed.png"), *lines[1:]])
+    assert rows(tmp_path / "model") == first
     image = Image.open(copy_of_data / "unsafe_3.png")
     image.putpixel((0, 0), tuple(255 - x for x in image.getpixel((0, 0))))
     image.save(copy_of_data / "unsafe_3.png")
-    second = files(model)
-    assert len(second) == 9 and first.items() <= second.items()
+    second = rows(model)
+    assert len(second) == len(first) + 1 and first.items() <= second.items()
     tensors = load_file(tmp_path / "model/model.safetensors")
     tensors["text_projection.weight"][0, 0] += 0.5
     save_file(tensors, tmp_path / "model/model.safetensors", {"format": "pt"})
-    third = files(tmp_path / "model")
-    assert len(third) == 17 and second.items() <= third.items()
+    third = rows(tmp_path / "model")
+    assert len(third) == len(second) + len(first) and second.items() <= third.items()
 
 
 def test_foreign_reference_cache_is_refused(world, tmp_path):
     model, data = world
     harden(model, data, tmp_path / "run", "--max-steps", "1")
-    for file in (tmp_path / "cache").iterdir():
-        tensors = load_file(file)
-        save_file({name: -tensor for name, tensor in tensors.items()}, file)
+    with sqlite3.connect(tmp_path / "cache/embeddings.sqlite") as store:
+        for key, value in store.execute("SELECT key, value FROM embedding").fetchall():
+            store.execute("UPDATE embedding SET value = ? WHERE key = ?",
+                          ((-np.frombuffer(value, np.float32)).tobytes(), key))
     assert "reference-cache" in harden(model, data, tmp_path / "again", "--max-steps", "1", code=3)
 
 
@@ -358,3 +368,49 @@ def test_category_with_one_sample_warns(world, copy_of_data, tmp_path):
     write_rows(copy_of_data, rows)
     result = harden(world[0], copy_of_data, tmp_path / "run", "--max-steps", "1")
     assert "'weapon'" in result["stderr"] and "single" in result["stderr"]
+
+
+# ---- shards ---------------------------------------------------------------------
+
+def write_quadruplet_shards(data, folder, split, count):
+    """As `parapet world build --format tar` writes them: a record beside its two pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [row for row in read_rows(data) if row["split"] == split]
+    for s in range(count):
+        with tarfile.open(folder / f"q-{s:03}.tar", "w") as tar:
+            for row in rows[s::count]:
+                for ending, content in ((".safe.png", (data / row["safe_image"]).read_bytes()),
+                                        (".unsafe.png", (data / row["unsafe_image"]).read_bytes()),
+                                        (".json", json.dumps(row).encode())):
+                    member = tarfile.TarInfo(row["id"] + ending)
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+    return folder
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_shards_are_streamed_and_resume_bit_identically(world, tmp_path, mode):
+    model, data = world
+    shards = write_quadruplet_shards(data, tmp_path / "train", "train", 2)
+    val = write_quadruplet_shards(data, tmp_path / "val", "val", 1)
+    flags = [*LONG, "--mode", mode, "--val-shards", val, "--shuffle-buffer", "3"]
+    result = harden(model, shards, tmp_path / "whole", *flags)
+    assert result["quadruplets"] >= 240 and result["report_split"] is None
+    # The original validates alike, whether its references come from a table or from itself.
+    harden(model, data, tmp_path / "table", *LONG, "--mode", mode, "--lr", "1e-9")
+    harden(model, shards, tmp_path / "still", *flags, "--lr", "1e-9")
+    for a, b in zip(validation(tmp_path / "table"), validation(tmp_path / "still")):
+        assert all(abs(a[name] - b[name]) < 1e-4 for name in a), (a, b)
+    run = tmp_path / "killed"
+    code, _ = interrupted(harden_command(model, shards, run, *flags), run, signal.SIGKILL, 7)
+    assert code == -signal.SIGKILL
+    harden(model, shards, run, *flags, "--resume")
+    assert not changed(weights(run), weights(tmp_path / "whole"))
+
+
+def test_what_shards_cannot_do_is_said(world, tmp_path):
+    model, data = world
+    shards = write_quadruplet_shards(data, tmp_path / "train", "train", 2)
+    assert "--epochs" in harden(model, shards, tmp_path / "a", "--epochs", "1", code=2)
+    assert "nearest" in harden(model, shards, tmp_path / "b", "--objective", "safer_clip", code=2)
+    assert "--val-shards" in harden(model, data, tmp_path / "c", "--val-shards", shards, code=2)

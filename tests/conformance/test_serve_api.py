@@ -114,7 +114,7 @@ def test_openai_async_client(server):
 
 
 def test_openai_errors_are_the_clients_own(client):
-    for wrong, field in (({}, "input"), ([], "input"), ([{"type": "x"}], "input[0].type")):
+    for wrong, field in (({}, "input"), ([], "input"), ([{"text": "x"}], "input[0].type")):
         with pytest.raises(openai.BadRequestError) as caught:
             client.moderations.create(input=wrong)
         assert caught.value.type == "invalid_request_error" and caught.value.param == field

@@ -221,7 +221,7 @@ def test_two_processes_share_the_shards(world, tmp_path):
             process.kill()
     assert len(metrics(tmp_path / "two")) == 6 and (tmp_path / "two/report.json").exists()
     state = json.loads((tmp_path / "two/checkpoints/last/state.json").read_text())
-    parts = [task["batches"] for task in state["tasks"]]
+    parts = state["data"]
     assert [part["parts"] for part in parts] == [2, 2]
     assert parts[0]["random"] != parts[1]["random"]
 

@@ -7,6 +7,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/data/csv.h"
+#include "parapet/data/dataset.h"
 #include "parapet/formats/image.h"
 #include "parapet/formats/tar.h"
 #include "support/temp_folder.h"

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <set>
 
+#include "parapet/data/sources/prefetch.h"
 #include "support/temp_folder.h"
 
 namespace parapet {
@@ -186,17 +187,6 @@ TEST_F(ShardStreamTest, NamesOfShards) {
   // A data set directory may hold tar files of images.
   std::ofstream(folder / "captions.jsonl") << "";
   EXPECT_FALSE(names_shards(here));
-}
-
-TEST(EpochRows, EveryRowOncePerEpochAndAnyPartAlone) {
-  const auto rows = epoch_rows(10, 0, 30, 3, "test");
-  for (size_t e = 0; e < 3; ++e)
-    EXPECT_EQ(std::set<int64_t>(rows.begin() + 10 * e, rows.begin() + 10 * (e + 1)).size(), 10u);
-  EXPECT_EQ(epoch_rows(10, 7, 9, 3, "test"),
-            std::vector<int64_t>(rows.begin() + 7, rows.begin() + 16));
-  EXPECT_NE(epoch_rows(10, 0, 30, 4, "test"), rows);
-  EXPECT_NE(epoch_rows(10, 0, 30, 3, "other"), rows);
-  EXPECT_THROW(epoch_rows(0, 0, 1, 3, "test"), UsageError);
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ struct TinyClipShape {
   int64_t image_size = 32;
   int64_t patch_size = 8;
   int64_t heads = 0;  // 0 = one per 32 columns
+  int64_t positions = 77;
 };
 
 inline ClipConfig tiny_config(const TinyClipShape& shape) {
@@ -36,6 +37,7 @@ inline ClipConfig tiny_config(const TinyClipShape& shape) {
   config.text.num_hidden_layers = config.vision.num_hidden_layers = shape.layers;
   config.text.hidden_act = config.vision.hidden_act = shape.activation;
   config.text.eos_token_id = shape.eos_token_id;
+  config.text.max_position_embeddings = shape.positions;
   config.vision.image_size = shape.image_size;
   config.vision.patch_size = shape.patch_size;
   return config;
@@ -61,7 +63,7 @@ inline void write_tiny_clip(const std::filesystem::path& folder, const TinyClipS
                             uint64_t seed = 1) {
   ClipModel model = ClipModel::random(tiny_config(shape), seed);
   Random random = Random::named(seed, "test.tiny_clip");
-  model.visit([&](const std::string& name, nn::Parameter& parameter) {
+  nn::each_parameter(model, [&](const std::string& name, nn::Parameter& parameter) {
     if (name.find("norm") == std::string::npos && !name.ends_with(".bias")) return;
     float* data = parameter.value.data_ptr<float>();
     for (int64_t i = 0; i < parameter.value.numel(); ++i)

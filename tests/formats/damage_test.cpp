@@ -3,12 +3,13 @@
 
 #include <fstream>
 
-#include "formats/temp_folder.h"
+#include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/random.h"
 #include "parapet/formats/image_views.h"
 #include "parapet/formats/safetensors.h"
 #include "parapet/formats/tar.h"
+#include "support/temp_folder.h"
 
 namespace parapet {
 namespace {
@@ -69,7 +70,7 @@ TEST(Damage, Images) {
 }
 
 TEST(Damage, Safetensors) {
-  const TempFolder folder;
+  const test::TempFolder folder;
   Random random(2);
   Count count;
   const std::string whole = read_file(kGoldens + "dtypes.safetensors");
@@ -88,7 +89,7 @@ TEST(Damage, Safetensors) {
 }
 
 TEST(Damage, Tars) {
-  const TempFolder folder;
+  const test::TempFolder folder;
   Random random(3);
   Count count;
   for (const std::string name : {"x.tar", "x.tar.gz", "x.tar.zst"}) {

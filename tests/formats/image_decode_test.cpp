@@ -4,12 +4,13 @@
 
 #include <cstring>
 
-#include "formats/temp_folder.h"
 #include "parapet/core/files.h"
 #include "parapet/formats/image.h"
 #include "parapet/formats/image_views.h"
 #include "parapet/formats/safetensors.h"
 #include "parapet/formats/tar.h"
+#include "support/data_error.h"
+#include "support/temp_folder.h"
 
 namespace parapet {
 namespace {
@@ -67,7 +68,7 @@ TEST(ImageDecode, OrientationCanBeLeftAlone) {
 
 TEST(ImageDecode, LoadsPathsAndShardMembers) {
   const Image member = load_image(kGoldens + "cases.tar#rgb.png");
-  const TempFolder folder;
+  const test::TempFolder folder;
   write_file_atomic(folder / "a.png", encode_png(member));
   EXPECT_EQ(load_image((folder / "a.png").string()).rgb, member.rgb);
   EXPECT_NE(data_error([&] { load_image((folder / "no.png").string()); }).find("no.png"),

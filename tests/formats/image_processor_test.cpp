@@ -7,9 +7,10 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "formats/temp_folder.h"
 #include "parapet/core/json.h"
 #include "parapet/formats/safetensors.h"
+#include "support/data_error.h"
+#include "support/temp_folder.h"
 
 namespace parapet {
 namespace {
@@ -64,7 +65,7 @@ TEST(ImageProcessor, DefaultIsClip) {
 }
 
 TEST(ImageProcessor, LoadsFolders) {
-  const TempFolder folder;
+  const test::TempFolder folder;
   EXPECT_NE(data_error([&] { ImageProcessor::load(folder.path()); }).find("preprocessor_config"),
             std::string::npos);
   save_json(folder / "preprocessor_config.json", ImageProcessor::clip_default(64).to_json());

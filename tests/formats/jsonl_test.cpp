@@ -5,9 +5,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "formats/temp_folder.h"
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
+#include "support/temp_folder.h"
 
 namespace parapet {
 namespace {
@@ -21,7 +21,7 @@ class JsonlTest : public ::testing::Test {
     std::ofstream(file, std::ios::binary) << text;
     return file;
   }
-  TempFolder folder_;
+  test::TempFolder folder_;
 };
 
 TEST_F(JsonlTest, ReadsLinesWithPlaces) {

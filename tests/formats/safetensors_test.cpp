@@ -9,9 +9,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "formats/temp_folder.h"
 #include "parapet/core/files.h"
 #include "parapet/core/json.h"
+#include "support/data_error.h"
+#include "support/temp_folder.h"
 
 namespace parapet {
 namespace {
@@ -51,7 +52,7 @@ class Safetensors : public ::testing::Test {
     EXPECT_NE(text.find("bad.safetensors"), std::string::npos) << header;
     return text;
   }
-  TempFolder folder_;
+  test::TempFolder folder_;
 };
 
 #define EXPECT_HAS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)

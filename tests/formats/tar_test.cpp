@@ -7,9 +7,10 @@
 #include <csignal>
 #include <fstream>
 
-#include "formats/temp_folder.h"
 #include "parapet/core/files.h"
 #include "parapet/formats/image.h"
+#include "support/data_error.h"
+#include "support/temp_folder.h"
 
 namespace parapet {
 namespace {
@@ -24,7 +25,7 @@ std::vector<std::pair<std::string, std::string>> read_all(const fs::path& file) 
 }
 
 TEST(Tar, RoundTripsEveryCompression) {
-  const TempFolder folder;
+  const test::TempFolder folder;
   const std::string long_name = std::string(150, 'd') + "/" + std::string(120, 'f') + ".txt";
   const std::vector<std::pair<std::string, std::string>> members = {
       {"000001.png", std::string(5000, 'a')},
@@ -70,7 +71,7 @@ TEST(Tar, WritesShardForPython) {
 }
 
 TEST(Tar, UnfinishedWriterLeavesNothing) {
-  const TempFolder folder;
+  const test::TempFolder folder;
   { TarWriter(folder / "x.tar").add("a", "b"); }
   EXPECT_TRUE(fs::is_empty(folder.path()));
   EXPECT_THROW(TarWriter(folder / "x.zip"), UsageError);
@@ -78,7 +79,7 @@ TEST(Tar, UnfinishedWriterLeavesNothing) {
 }
 
 TEST(Tar, FullDiskIsAnErrorAndLeavesNothing) {
-  const TempFolder folder;
+  const test::TempFolder folder;
   rlimit old{};
   getrlimit(RLIMIT_FSIZE, &old);
   const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
@@ -96,7 +97,7 @@ TEST(Tar, FullDiskIsAnErrorAndLeavesNothing) {
 }
 
 TEST(Tar, NamesDamage) {
-  const TempFolder folder;
+  const test::TempFolder folder;
   TarWriter writer(folder / "x.tar");
   for (int i = 0; i < 5; ++i) writer.add(std::to_string(i) + ".txt", std::string(3000, 'x'));
   writer.finish();
@@ -114,7 +115,7 @@ TEST(Tar, NamesDamage) {
 }
 
 TEST(Shard, GroupsByKey) {
-  const TempFolder folder;
+  const test::TempFolder folder;
   const fs::path file = folder / "s.tar.gz";
   {
     TarWriter writer(file);
@@ -135,7 +136,7 @@ TEST(Shard, GroupsByKey) {
 }
 
 TEST(Shard, ScatteredSampleNamesBothMembers) {
-  const TempFolder folder;
+  const test::TempFolder folder;
   const fs::path file = folder / "s.tar";
   {
     TarWriter writer(file);
@@ -170,7 +171,7 @@ int64_t peak_megabytes() {
 
 // Existence is the index's to tell: a member is not read for it.
 TEST(Location, ExistsWithoutBeingRead) {
-  const TempFolder folder;
+  const test::TempFolder folder;
   const auto shard = folder / "x.tar";
   TarWriter writer(shard);
   writer.add("big", "");

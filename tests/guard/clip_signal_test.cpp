@@ -5,15 +5,15 @@
 
 #include <cmath>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
-#include "engine/tiny_clip.h"
 #include "guard/guard_fixture.h"
 #include "parapet/core/error.h"
-#include "parapet/engine/cache/cached_encoder.h"
-#include "parapet/engine/encoder/encoder.h"
+#include "parapet/core/files.h"
 #include "parapet/guard/guard.h"
 #include "parapet/guard/text_chunks.h"
-#include "parapet/methods/guard_heads/head_net.h"
+#include "support/small_models.h"
+#include "support/temp_folder.h"
 
 namespace parapet::guard {
 namespace {
@@ -22,14 +22,11 @@ class ClipGuard : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = new parapet::test::TempFolder;
-    parapet::test::write_tiny_clip(*folder_ / "clip", {.layers = 1});
+    parapet::test::write_small_clip(*folder_ / "clip");
     std::filesystem::remove(*folder_ / "clip/tokenizer.json");  // vocab.json reads faster
-    HeadNet net = HeadNet::random(48, 16, 2, 7);
     GuardHeadsInfo info;
     info.categories = {"weapon", "fire"};
-    info.dim = 48;
-    info.hidden = 16;
-    info.model_hash = model_content_key(*folder_ / "clip");
+    info.model_hash = parapet::test::model_key(*folder_ / "clip");
     info.embedding = "original";
     for (int i = 0; i <= 100; ++i) info.cosine_quantiles.push_back(-1 + 0.02 * i);
     // Every score lies above the first two and below the third.
@@ -40,10 +37,10 @@ class ClipGuard : public testing::Test {
                                .review_low = std::nan(""),
                                .review_high = std::nan(""),
                                .best_f1 = 1.5};
-    save_heads(*folder_ / "heads", net, info);
+    parapet::test::write_small_heads(*folder_ / "heads", info, 48, 16, 7);
     std::filesystem::copy(std::filesystem::path(PARAPET_SOURCE_DIR) / "policies/taxonomy.toml",
                           *folder_ / "taxonomy.toml");
-    const auto pictures = parapet::test::write_pictures(folder_->path(), 6);
+    const auto pictures = parapet::test::write_small_pictures(folder_->path(), 6);
     std::filesystem::create_directories(*folder_ / "gallery");
     std::ofstream gallery(*folder_ / "gallery/captions.jsonl");
     for (int i = 0; i < 3; ++i) {
@@ -87,13 +84,9 @@ TEST_F(ClipGuard, HeadsScoreImagesTextsAndPairs) {
       guard.check({.parts = {Part::text("a red boat"), Part::image(picture(0))}});
   EXPECT_TRUE(decision.not_scanned.empty());
   const GuardHeads heads = GuardHeads::load(*folder_ / "heads");
-  const auto encoder =
-      open_encoder(*folder_ / "clip", {.backend = "openvino", .precision = "fp32"}, Context{});
-  const at::Tensor text = encoder->encode_texts({"a red boat"}, {}).contiguous();
-  const at::Tensor image =
-      encoder->encode_images({(*folder_ / "picture0.png").string()}, {}).contiguous();
-  const GuardScores scores =
-      heads.score({image.data_ptr<float>(), 48}, {text.data_ptr<float>(), 48});
+  const auto embeddings = parapet::test::embed(*folder_ / "clip", "openvino", {"a red boat"},
+                                               {(*folder_ / "picture0.png").string()});
+  const GuardScores scores = heads.score(embeddings.images[0], embeddings.texts[0]);
   const auto expect = [&](Modality modality, const char* category, double value) {
     const Score* score = find(decision, "clip.heads", category, modality);
     ASSERT_NE(score, nullptr) << category;
@@ -181,29 +174,24 @@ flag=0.5
 }
 
 TEST_F(ClipGuard, RefusesHeadsOfAnotherModelAndUnknownCategories) {
-  HeadNet net = HeadNet::random(48, 0, 1, 7);
   GuardHeadsInfo info;
   info.categories = {"weapon"};
-  info.dim = 48;
   info.model_hash = "another";
-  save_heads(*folder_ / "other_heads", net, info);
+  parapet::test::write_small_heads(*folder_ / "other_heads", info, 48, 0, 7);
   EXPECT_THROW(Guard(parse("heads='other_heads'\n"), {}, Context{}), DataError);
-  info.model_hash = model_content_key(*folder_ / "clip");
+  info.model_hash = parapet::test::model_key(*folder_ / "clip");
   info.categories = {"not_in_the_taxonomy"};
-  save_heads(*folder_ / "odd_heads", net, info);
+  parapet::test::write_small_heads(*folder_ / "odd_heads", info, 48, 0, 7);
   EXPECT_THROW(Guard(parse("heads='odd_heads'\n"), {}, Context{}), UsageError);
 }
 
 TEST_F(ClipGuard, RefusesHeadsReplacedSinceThePolicyWasRead) {
-  HeadNet net = HeadNet::random(48, 0, 1, 7);
   GuardHeadsInfo info;
   info.categories = {"weapon"};
-  info.dim = 48;
-  info.model_hash = model_content_key(*folder_ / "clip");
-  save_heads(*folder_ / "new_heads", net, info);
+  info.model_hash = parapet::test::model_key(*folder_ / "clip");
+  parapet::test::write_small_heads(*folder_ / "new_heads", info, 48, 0, 7);
   Policy policy = parse("heads='new_heads'\n");
-  net = HeadNet::random(48, 0, 1, 8);
-  save_heads(*folder_ / "new_heads", net, info);
+  parapet::test::write_small_heads(*folder_ / "new_heads", info, 48, 0, 8);
   EXPECT_THROW(Guard(std::move(policy), {}, Context{}), DataError);
   const Guard guard(parse("heads='new_heads'\n"), {}, Context{});
 }
@@ -236,22 +224,87 @@ TEST_F(ClipGuard, LongTextsAreReadToTheirEnd) {
   EXPECT_EQ(decision.parts[0].state, ScanState::kPartly);
 }
 
-TEST_F(ClipGuard, ChunksCoverTheTextAndFit) {
-  const auto tokenizer = Tokenizer::load(*folder_ / "clip");
-  std::string text = "start ";
-  for (int i = 0; i < 200; ++i) text += "Wörter und 漢字漢字 🔥 " + std::to_string(i) + " ";
-  text += std::string(500, 'x');
-  const auto chunks = text_chunks(text, *tokenizer, 75);
-  size_t covered = 0;
-  for (const TextChunk& chunk : chunks) {
-    EXPECT_LE(chunk.begin, covered);
-    EXPECT_GT(chunk.end, covered);
-    covered = chunk.end;
-    EXPECT_LE(tokenizer->encode(chunk.text, {.add_special_tokens = false}).size(), 75u);
+// A text tower pools at the first end of text, so that what stands behind one in a user's text
+// would not be read.
+TEST_F(ClipGuard, TextBehindAMarkerIsScored) {
+  const std::string zeroshot =
+      "neutral=['a table']\n[[clip.zeroshot]]\ncategory='fire'\nprompts=['a red boat near "
+      "water']\n[category.fire]\n";
+  for (const char* backend : {"torch", "openvino"}) {
+    const Guard guard(parse(zeroshot, backend), {}, Context{});
+    const auto score = [&](const std::string& text) {
+      const Decision decision = guard.check({.parts = {Part::text(text)}});
+      EXPECT_TRUE(decision.complete);
+      return find(decision, "clip.zeroshot", "fire", Modality::kText)->value;
+    };
+    const double whole = score("a table a red boat near water");
+    EXPECT_NE(whole, score("a table"));
+    for (const std::string marker : {"<|endoftext|>", "<|startoftext|><|endoftext|>"})
+      for (const std::string blank : {"", " "})
+        EXPECT_NEAR(score("a table" + blank + marker + blank + "a red boat near water"), whole,
+                    1e-4)
+            << backend << marker;
   }
-  EXPECT_EQ(covered, text.size());
-  EXPECT_EQ(text_chunks("short", *tokenizer, 75).size(), 1u);
-  EXPECT_EQ(text_chunks("", *tokenizer, 75).size(), 1u);
+}
+
+// Where a model reads less than CLIP usually does, so do the pieces.
+TEST_F(ClipGuard, TheModelsOwnContextCutsTheText) {
+  parapet::test::write_small_clip(*folder_ / "short", {.positions = 12});
+  std::string text;
+  for (int i = 0; i < 30; ++i) text += "tree ";
+  const std::string whole = text + "a red boat near water";
+  const auto chunks = text_chunks(whole, *Tokenizer::load(*folder_ / "short"), 10);
+  ASSERT_GT(chunks.size(), 3u);
+  const Guard guard(
+      Policy::parse("[clip]\nmodel='short'\nprecision='fp32'\nbackend='torch'\nneutral=['" +
+                        chunks.front().text + "']\n[[clip.zeroshot]]\ncategory='fire'\nprompts=['" +
+                        chunks.back().text + "']\n[category.fire]\n",
+                    "p.toml", folder_->path()),
+      {}, Context{});
+  const auto score = [&](const std::string& words) {
+    const Decision decision = guard.check({.parts = {Part::text(words)}});
+    EXPECT_TRUE(decision.complete);
+    return find(decision, "clip.zeroshot", "fire", Modality::kText)->value;
+  };
+  EXPECT_LT(score(text), 0.5);
+  EXPECT_GT(score(whole), 0.5);
+}
+
+// Over the number of pieces the newest are scored, and the first.
+TEST_F(ClipGuard, TheEndOfATextPastAllPiecesIsScored) {
+  std::string text;
+  for (int i = 0; i < 2000; ++i) text += "tree ";
+  text += "a red boat near water";
+  const auto chunks = text_chunks(text, *Tokenizer::load(*folder_ / "clip"), 75);
+  const std::string zeroshot = "max_text_chunks=4\nneutral=['" + chunks[5].text +
+                               "']\n[[clip.zeroshot]]\ncategory='fire'\nprompts=['" +
+                               chunks.back().text + "']\n[category.fire]\n";
+  const Guard guard(parse(zeroshot), {}, Context{});
+  const Decision decision = guard.check({.parts = {Part::text(text)}});
+  EXPECT_GT(find(decision, "clip.zeroshot", "fire", Modality::kText)->value, 0.5);
+  EXPECT_EQ(decision.not_scanned.at(0).reason, "text_too_long");
+  EXPECT_EQ(decision.parts[0].state, ScanState::kPartly);
+}
+
+// Readiness asks the encoder, not its cache, and does not wait for ever.
+TEST_F(ClipGuard, ReadinessFollowsTheEncoder) {
+  const auto faults = std::make_shared<parapet::test::Faults>();
+  const auto encoder = parapet::test::faulty_encoder(*folder_ / "clip", faults);
+  const auto signal = ClipSignal::load(
+      parse("neutral=['a tree']\n[[clip.zeroshot]]\ncategory='fire'\nprompts=['a boat']\n"),
+      encoder, Context{});
+  const auto soon = [] { return Clock::now() + std::chrono::seconds(20); };
+  signal->probe(soon());
+  signal->probe(soon());
+  EXPECT_GE(faults->images, 2);
+  faults->fail = true;
+  EXPECT_THROW(signal->probe(soon()), Error);
+  faults->fail = false;
+  signal->probe(soon());
+  faults->hang();
+  EXPECT_THROW(signal->probe(Clock::now() + std::chrono::milliseconds(50)), Error);
+  faults->release();
+  signal->probe(soon());
 }
 
 TEST_F(ClipGuard, ReplacesBySafeCounterpartsAndRedirects) {

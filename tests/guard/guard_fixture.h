@@ -61,11 +61,12 @@ class FakeSignal final : public Signal {
         score.value = harmful ? value : 0.01;
         score.signal = "fake";
         score.from_ocr = part.from_ocr;
+        score.view = part.view;
         output.scores.push_back(score);
       }
     }
   }
-  void probe() override {
+  void probe(Clock::time_point /*deadline*/) override {
     if (!ready) throw std::runtime_error("not loaded");
   }
 };

@@ -137,6 +137,36 @@ TEST(Guard, NeverCleanByOmission) {
   }
 }
 
+// The category's highest score stands in one modality, the one that meets a threshold in another:
+// the reason shows the latter, whichever comes first.
+TEST(Guard, TheReasonShowsTheScoreThatDecided) {
+  for (const bool image_first : {true, false}) {
+    const Made made = make("[category.weapon]\n[category.weapon.text]\nflag=0.6\n");
+    made.signal->image_scores = {{"weapon", 0.95}};
+    std::vector<Part> parts = {Part::text("harm"), Part::image(grey_png(200)), Part::text("fine")};
+    if (image_first) std::swap(parts[0], parts[1]);
+    const Decision decision = made.guard->check({.parts = parts});
+    EXPECT_EQ(decision.action, Action::kFlag);
+    const CategoryResult& weapon = category(decision, "weapon");
+    EXPECT_EQ(weapon.score, 0.95);
+    EXPECT_EQ(weapon.decided_by, Modality::kText);
+    EXPECT_EQ(weapon.decided_score, 0.7);
+    EXPECT_EQ(weapon.part, image_first ? 1 : 0);
+    EXPECT_NE(decision.reason.find("weapon 0.700 in the text (flag at 0.600)"), std::string::npos)
+        << decision.reason;
+  }
+}
+
+// Of two texts that are flagged the higher one decides, whatever a picture has.
+TEST(Guard, TheHighestOfEqualActionsDecides) {
+  const Made made = make("[category.weapon]\n[category.weapon.text]\nflag=0.001\n");
+  made.signal->image_scores = {{"weapon", 0.95}};
+  const Decision decision = made.guard->check(
+      {.parts = {Part::image(grey_png(200)), Part::text("fine"), Part::text("harm")}});
+  EXPECT_EQ(category(decision, "weapon").part, 2);
+  EXPECT_EQ(category(decision, "weapon").decided_score, 0.7);
+}
+
 TEST(Guard, AFailingSignalIsNotScanned) {
   Made made = make(kBase);
   made.signal->thrown = "out of memory";
@@ -185,8 +215,9 @@ TEST(Guard, TheImagesOfARequestShareAPixelLimit) {
   const Decision decision = made.guard->check(request);
   ASSERT_EQ(decision.not_scanned.size(), 2u);
   EXPECT_EQ(decision.not_scanned[0].reason, "too_large");
-  EXPECT_EQ(decision.not_scanned[0].part, 2);
-  EXPECT_EQ(decision.parts[1].state, ScanState::kScanned);
+  EXPECT_EQ(decision.not_scanned[0].part, 0);  // the newest are looked at
+  EXPECT_EQ(decision.parts[1].state, ScanState::kNotScanned);
+  EXPECT_EQ(decision.parts[2].state, ScanState::kScanned);
   EXPECT_EQ(decision.action, Action::kFlag);
 }
 

@@ -32,7 +32,8 @@ inline ClipModel golden_clip() {
   fs::copy_file(goldens() / "clip/model.safetensors", folder / "model.safetensors");
   fs::copy_file(goldens() / "clip/config_new.json", folder / "config.json");
   ClipModel model = ClipModel::load(folder.path());
-  model.visit([](const std::string&, nn::Parameter& p) { p.value = p.value.clone(); });
+  nn::each_parameter(model,
+                     [](const std::string&, nn::Parameter& p) { p.value = p.value.clone(); });
   return model;
 }
 

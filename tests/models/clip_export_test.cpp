@@ -26,8 +26,8 @@ class ClipExportTest : public GoldenClip {
 
   void expect_same_weights(ClipModel& part, ClipModel& whole) {
     std::map<std::string, at::Tensor> have;
-    for (auto& [name, tensor] : nn::named_parameters(whole.parameters())) have[name] = tensor;
-    for (auto& [name, tensor] : nn::named_parameters(part.parameters()))
+    for (auto& [name, tensor] : nn::named_parameters(whole)) have[name] = tensor;
+    for (auto& [name, tensor] : nn::named_parameters(part))
       EXPECT_TRUE(at::equal(tensor, have.at(name))) << name;
   }
 };
@@ -45,7 +45,7 @@ TEST_F(ClipExportTest, EveryTargetComesBackBitForBit) {
     expect_same_weights(back, model);
     if (kind != ClipKind::kFull) continue;
     EXPECT_EQ(back.config().to_json(), model.config().to_json()) << target;
-    EXPECT_EQ(nn::parameters_hash(back.parameters()), nn::parameters_hash(model.parameters()));
+    EXPECT_EQ(nn::parameters_hash(back), nn::parameters_hash(model));
   }
 }
 
@@ -68,7 +68,7 @@ TEST_F(ClipExportTest, OpenClipFolderComesBackByItsOwnConfiguration) {
 TEST_F(ClipExportTest, StableDiffusionCheckpointsYieldTheirTextTower) {
   ClipModel model = load();
   nn::NamedTensors tensors = {{"model.diffusion_model.out.weight", at::zeros({3})}};
-  for (auto& [name, tensor] : nn::named_parameters(model.parameters()))
+  for (auto& [name, tensor] : nn::named_parameters(model))
     if (name.starts_with("text_model."))
       tensors.emplace_back("cond_stage_model.transformer." + name, tensor);
   tensors.emplace_back("cond_stage_model.transformer.text_model.embeddings.position_ids",

@@ -7,9 +7,10 @@
 #include <map>
 #include <string>
 
-#include "formats/temp_folder.h"
 #include "parapet/models/clip/clip.h"
 #include "parapet/nn/checkpoint.h"
+#include "support/data_error.h"
+#include "support/temp_folder.h"
 
 namespace parapet {
 
@@ -35,7 +36,7 @@ class GoldenClip : public ::testing::Test {
     return ClipModel::load(folder_.path(), at::kCPU, dtype);
   }
 
-  TempFolder folder_;
+  test::TempFolder folder_;
   std::map<std::string, at::Tensor> inputs_ = golden_tensors("inputs.safetensors");
   at::Tensor ids_ = inputs_.at("input_ids"), pixels_ = inputs_.at("pixel_values");
 };

@@ -1,6 +1,7 @@
 // LoRA on CLIP against goldens of `peft`.
 #include "models/clip_fixture.h"
 #include "parapet/nn/lora.h"
+#include "parapet/nn/lora_off.h"
 
 namespace parapet {
 namespace {
@@ -9,7 +10,7 @@ class ClipLora : public GoldenClip {
  protected:
   ClipModel adapted(at::ScalarType dtype = at::kFloat) {
     ClipModel model = load("new", dtype);
-    options_ = nn::load_lora(model.linears(), golden("adapter"));
+    options_ = nn::load_lora(model, golden("adapter"));
     return model;
   }
   nn::LoraOptions options_;
@@ -26,7 +27,7 @@ TEST_F(ClipLora, EqualsPeft) {
 
 TEST_F(ClipLora, GradientsEqualPeft) {
   ClipModel model = adapted();
-  const nn::NamedTensors parameters = nn::lora_parameters(model.linears());
+  const nn::NamedTensors parameters = nn::lora_parameters(model);
   for (const auto& [name, tensor] : parameters) tensor.requires_grad_(true);
   golden_loss(model, ids_, pixels_).backward();
   // k_proj and fc1 of 2 + 2 layers, patch_embedding, visual_projection.
@@ -44,16 +45,16 @@ TEST_F(ClipLora, BothForwardPathsAgree) {
   ClipModel model = adapted();
   auto gradients = [&](double dropout) {
     model.set_training(dropout > 0);
-    model.visit_linears([&](const std::string&, nn::Linear& linear) {
+    nn::each_linear(model, [&](const std::string&, nn::Linear& linear) {
       if (linear.lora) linear.lora->dropout = dropout;
     });
     std::vector<at::Tensor> list;
-    for (auto& [name, tensor] : nn::lora_parameters(model.linears())) {
+    for (auto& [name, tensor] : nn::lora_parameters(model)) {
       tensor.requires_grad_(true);
       tensor.mutable_grad() = at::Tensor();
     }
     golden_loss(model, ids_, pixels_).backward();
-    for (const auto& [name, tensor] : nn::lora_parameters(model.linears()))
+    for (const auto& [name, tensor] : nn::lora_parameters(model))
       list.push_back(tensor.grad().clone());
     return list;
   };
@@ -64,7 +65,7 @@ TEST_F(ClipLora, BothForwardPathsAgree) {
 TEST_F(ClipLora, DropoutActsInTrainingOnly) {
   ClipModel model = adapted();
   const at::Tensor quiet = model.encode_image(pixels_);
-  model.visit_linears([](const std::string&, nn::Linear& linear) {
+  nn::each_linear(model, [](const std::string&, nn::Linear& linear) {
     if (linear.lora) linear.lora->dropout = 0.5;
   });
   EXPECT_TRUE(at::equal(model.encode_image(pixels_), quiet));
@@ -84,29 +85,33 @@ TEST_F(ClipLora, OffScopeIsTheBaseModelBitForBit) {
   }
   EXPECT_FALSE(nn::LoraOff::active());
   EXPECT_GT(apart(model.encode_text(ids_), text), 1e-2);
-  nn::remove_lora(model.linears());
-  EXPECT_TRUE(at::equal(model.encode_text(ids_), text));
 }
 
-TEST_F(ClipLora, MergeKeepsTheResultAndUnmergeTheWeights) {
+TEST_F(ClipLora, MergeKeepsTheResult) {
   ClipModel model = adapted();
-  const std::string before = nn::parameters_hash(model.parameters());
+  const std::string before = nn::parameters_hash(model);
   const at::Tensor text = model.encode_text(ids_);
-  auto merged = nn::merge_lora_reversibly(model.linears());
-  EXPECT_EQ(merged.size(), 10u);
-  EXPECT_TRUE(nn::lora_parameters(model.linears()).empty());
-  EXPECT_NE(nn::parameters_hash(model.parameters()), before);
+  nn::merge_lora(model);
+  EXPECT_TRUE(nn::lora_parameters(model).empty());
+  EXPECT_NE(nn::parameters_hash(model), before);
   EXPECT_LT(apart(model.encode_text(ids_), text), 1e-6);
-  nn::unmerge_lora(model.linears(), std::move(merged));
-  EXPECT_EQ(nn::parameters_hash(model.parameters()), before);
-  EXPECT_TRUE(at::equal(model.encode_text(ids_), text));
+}
+
+TEST_F(ClipLora, SavingMergesIntoTheFileAndLeavesTheModelAlone) {
+  ClipModel model = adapted();
+  const std::string before = nn::parameters_hash(model);
+  model.save(folder_ / "merged");
+  EXPECT_EQ(nn::parameters_hash(model), before);
+  EXPECT_EQ(nn::lora_parameters(model).size(), 20u);
+  nn::merge_lora(model);
+  EXPECT_EQ(nn::parameters_hash(ClipModel::load(folder_ / "merged")), nn::parameters_hash(model));
 }
 
 TEST_F(ClipLora, SavedAndLoadedAgainIsTheSame) {
   ClipModel model = adapted();
-  nn::save_lora(model.linears(), options_, folder_ / "adapter", "");
+  nn::save_lora(model, options_, folder_ / "adapter", {});
   ClipModel again = load();
-  const nn::LoraOptions options = nn::load_lora(again.linears(), folder_ / "adapter");
+  const nn::LoraOptions options = nn::load_lora(again, folder_ / "adapter");
   EXPECT_EQ(options.targets, options_.targets);
   EXPECT_TRUE(at::equal(again.encode_image(pixels_), model.encode_image(pixels_)));
 }
@@ -114,14 +119,13 @@ TEST_F(ClipLora, SavedAndLoadedAgainIsTheSame) {
 TEST_F(ClipLora, ARefusedAdapterLeavesTheModelAlone) {
   ClipModel model = adapted();
   const at::Tensor before = model.encode_text(ids_);
-  nn::save_lora(model.linears(), options_, folder_ / "adapter", "");
-  auto tensors = nn::lora_parameters(model.linears());
+  nn::save_lora(model, options_, folder_ / "adapter", {});
+  auto tensors = nn::lora_parameters(model);
   for (auto& [name, tensor] : tensors) name = "base_model.model." + name;
   tensors.resize(3);  // a lone A, and A of a Conv2d in another shape
   nn::save_tensors(folder_ / "adapter" / "adapter_model.safetensors", tensors);
-  EXPECT_NE(
-      data_error([&] { nn::load_lora(model.linears(), folder_ / "adapter"); }).find("missing"),
-      std::string::npos);
+  EXPECT_NE(data_error([&] { nn::load_lora(model, folder_ / "adapter"); }).find("missing"),
+            std::string::npos);
   EXPECT_TRUE(at::equal(model.encode_text(ids_), before));
 }
 
@@ -130,13 +134,13 @@ TEST_F(ClipLora, NewAdaptersStartWithoutEffect) {
   const at::Tensor before = model.encode_text(ids_);
   nn::LoraOptions options;
   options.targets = {"fc1", "vision_model.encoder.layers.1.self_attn.q_proj"};
-  const auto paths = nn::add_lora(model.linears(), options, 1);
+  const auto paths = nn::add_lora(model, options, 1);
   EXPECT_EQ(paths.size(), 5u);
   EXPECT_LT(apart(model.encode_text(ids_), before), 1e-6);
-  for (const auto& [name, tensor] : nn::lora_parameters(model.linears()))
+  for (const auto& [name, tensor] : nn::lora_parameters(model))
     EXPECT_TRUE(tensor.requires_grad()) << name;
   options.targets = {"proj"};  // no suffix of a name part, as in PEFT
-  EXPECT_THROW(nn::add_lora(model.linears(), options, 1), UsageError);
+  EXPECT_THROW(nn::add_lora(model, options, 1), UsageError);
 }
 
 }  // namespace

@@ -4,44 +4,21 @@
 #include <ATen/ATen.h>
 
 #include <iostream>
-#include <map>
 
+#include "../support/probe_flags.h"
 #include "parapet/core/error.h"
 #include "parapet/core/strings.h"
 #include "parapet/formats/safetensors.h"
 #include "parapet/models/clip/clip.h"
 #include "parapet/nn/checkpoint.h"
 #include "parapet/nn/lora.h"
+#include "parapet/nn/lora_off.h"
 
 namespace parapet {
 namespace {
 
-// "--name value" pairs; a flag that is followed by another flag or nothing is "1".
-class Flags {
- public:
-  Flags(int argc, char** argv) {
-    for (int i = 1; i < argc; ++i) {
-      const std::string name = argv[i];
-      if (!name.starts_with("--")) throw UsageError("clip_probe: unexpected '" + name + "'");
-      const bool has_value = i + 1 < argc && !std::string(argv[i + 1]).starts_with("--");
-      values_[name.substr(2)] = has_value ? argv[++i] : "1";
-    }
-  }
-  bool has(const std::string& name) const { return values_.contains(name); }
-  std::string get(const std::string& name, const std::string& fallback = "") const {
-    const auto it = values_.find(name);
-    return it == values_.end() ? fallback : it->second;
-  }
-
- private:
-  std::map<std::string, std::string> values_;
-};
-
-at::ScalarType float_type(const std::string& name) {
-  if (name == "fp32") return at::kFloat;
-  if (name == "bf16") return at::kBFloat16;
-  throw UsageError("clip_probe: dtype '" + name + "'");
-}
+using test::Flags;
+using test::float_type;
 
 at::Tensor normalised(const at::Tensor& x) { return x / x.norm(2, {1}, true); }
 
@@ -76,8 +53,8 @@ void forward(const ClipModel& model, const at::Tensor& ids, const at::Tensor& pi
 
 // What receives gradients: every weight, or the adapters alone.
 nn::NamedTensors trainables(ClipModel& model, const std::string& which) {
-  nn::NamedTensors list = which == "lora" ? nn::lora_parameters(model.linears())
-                                          : nn::named_parameters(model.parameters());
+  nn::NamedTensors list =
+      which == "lora" ? nn::lora_parameters(model) : nn::named_parameters(model);
   for (auto& [name, tensor] : list) tensor.requires_grad_(true);
   return list;
 }
@@ -101,10 +78,10 @@ nn::LoraOptions new_adapter(ClipModel& model, const Flags& flags) {
   options.r = std::stol(flags.get("lora-r", "4"));
   options.alpha = std::stod(flags.get("lora-alpha", "8"));
   options.rslora = flags.has("rslora");
-  nn::add_lora(model.linears(), options, 7);
+  nn::add_lora(model, options, 7);
   at::manual_seed(11);
   at::NoGradGuard no_grad;
-  for (auto& [name, tensor] : nn::lora_parameters(model.linears()))
+  for (auto& [name, tensor] : nn::lora_parameters(model))
     if (name.ends_with("lora_B.weight")) tensor.normal_(0.0, 0.05);
   return options;
 }
@@ -113,15 +90,17 @@ int run(const Flags& flags) {
   ClipModel model =
       ClipModel::load(flags.get("model"), at::kCPU, float_type(flags.get("weights", "fp32")));
   model.set_compute(float_type(flags.get("dtype", "fp32")));
-  if (flags.has("adapter")) nn::load_lora(model.linears(), flags.get("adapter"));
+  if (flags.has("adapter")) nn::load_lora(model, flags.get("adapter"));
   if (flags.has("add-lora")) {
     const nn::LoraOptions options = new_adapter(model, flags);
-    nn::save_lora(model.linears(), options, flags.get("save-adapter"), flags.get("model"));
+    nn::save_lora(model, options, flags.get("save-adapter"), {.model = flags.get("model")});
   }
-  if (flags.has("merge")) nn::merge_lora(model.linears());
-  if (flags.has("merge-unmerge"))
-    nn::unmerge_lora(model.linears(), nn::merge_lora_reversibly(model.linears()));
-  if (flags.has("save")) model.save(flags.get("save"), flags.get("model"));
+  if (flags.has("merge")) nn::merge_lora(model);
+  if (flags.has("save")) {
+    SaveModelOptions options;
+    if (flags.has("shard-bytes")) options.max_shard_bytes = std::stol(flags.get("shard-bytes"));
+    model.save(flags.get("save"), flags.get("model"), options);
+  }
   if (!flags.has("out")) return 0;
 
   const TensorArchive inputs = TensorArchive::open(flags.get("inputs"));

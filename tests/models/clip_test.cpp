@@ -36,7 +36,7 @@ TEST_P(Variants, ForwardEqualsTransformers) {
 TEST_P(Variants, GradientsEqualTransformers) {
   ClipModel model = load(GetParam());
   auto expected = golden_tensors(std::string("expected_") + GetParam() + ".safetensors");
-  const auto parameters = nn::named_parameters(model.parameters());
+  const auto parameters = nn::named_parameters(model);
   for (const auto& [name, tensor] : parameters) tensor.requires_grad_(true);
   pixels_.requires_grad_(true);
   const at::Tensor loss = golden_loss(model, ids_, pixels_);
@@ -54,6 +54,25 @@ TEST_P(Variants, GradientsEqualTransformers) {
     EXPECT_LT(apart(tensor.grad(), it->second) / scale, kClose) << name;
   }
   EXPECT_EQ(compared, 11);
+}
+
+TEST_P(Variants, RecomputationChangesNoBit) {
+  const auto gradients = [&](bool again) {
+    ClipModel model = load(GetParam());
+    model.set_recompute(again);
+    const auto parameters = nn::named_parameters(model);
+    for (const auto& [name, tensor] : parameters) tensor.requires_grad_(true);
+    const at::Tensor pixels = pixels_.clone().requires_grad_(true);
+    golden_loss(model, ids_, pixels).backward();
+    nn::TensorDict found = {{"pixels", pixels.grad()}};
+    for (const auto& [name, tensor] : parameters) found[name] = tensor.grad();
+    return found;
+  };
+  const nn::TensorDict plain = gradients(false), again = gradients(true);
+  for (const auto& [name, gradient] : plain) {
+    ASSERT_EQ(gradient.defined(), again.at(name).defined()) << name;
+    if (gradient.defined()) EXPECT_TRUE(at::equal(again.at(name), gradient)) << name;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Clip, Variants, ::testing::Values("new", "legacy"),
@@ -97,18 +116,49 @@ TEST_F(GoldenClip, FrozenWeightsOfAnotherTypePassGradientsToThePixels) {
   const at::Tensor converted = pixels_.grad().clone();
   pixels_.mutable_grad() = at::Tensor();
   ClipModel plain = load("new", at::kBFloat16);
-  plain.visit([](const std::string&, nn::Parameter& parameter) {
+  nn::each_parameter(plain, [](const std::string&, nn::Parameter& parameter) {
     parameter.value = parameter.value.to(at::kFloat);
   });
   plain.encode_image(pixels_).sum().backward();
   EXPECT_LT(apart(converted, pixels_.grad()), 1e-5);
 }
 
+// Gradient checkpointing changes nothing but memory: whole weights, and adapters with dropout.
+TEST_F(GoldenClip, RecomputedLayersGiveTheSameGradients) {
+  for (const bool adapters : {false, true}) {
+    auto gradients = [&](bool recompute) {
+      ClipModel model = load();
+      if (adapters) {
+        nn::LoraOptions lora = with_targets({}, model);
+        lora.dropout = 0.3;
+        nn::add_lora(model, lora, 1);
+        const at::NoGradGuard no_grad;
+        for (const auto& [name, tensor] : nn::lora_parameters(model)) tensor.add_(0.01);
+      } else {
+        nn::set_requires_grad(model, true);
+      }
+      model.set_training(true);
+      model.set_recompute(recompute);
+      at::manual_seed(5);
+      golden_loss(model, ids_, pixels_).backward();
+      return adapters ? nn::lora_parameters(model) : nn::named_parameters(model);
+    };
+    const nn::NamedTensors plain = gradients(false), again = gradients(true);
+    ASSERT_EQ(plain.size(), again.size());
+    for (size_t i = 0; i < plain.size(); ++i) {
+      ASSERT_TRUE(again[i].second.grad().defined()) << plain[i].first;
+      const double scale = plain[i].second.grad().abs().max().item<double>();
+      EXPECT_LE(apart(plain[i].second.grad(), again[i].second.grad()), 1e-5 * scale)
+          << plain[i].first;
+    }
+  }
+}
+
 TEST_F(GoldenClip, SavedAndLoadedAgainIsBitIdentical) {
   ClipModel model = load();
   model.save(folder_ / "again");
   ClipModel again = ClipModel::load(folder_ / "again");
-  EXPECT_EQ(nn::parameters_hash(again.parameters()), nn::parameters_hash(model.parameters()));
+  EXPECT_EQ(nn::parameters_hash(again), nn::parameters_hash(model));
   EXPECT_EQ(again.config().to_json(), model.config().to_json());
 }
 
@@ -116,8 +166,8 @@ TEST_F(GoldenClip, AsStoredKeepsEachType) {
   ClipModel half = load("new", at::kHalf);
   half.save(folder_ / "half");
   ClipModel stored = ClipModel::load(folder_ / "half", at::kCPU, at::ScalarType::Undefined);
-  EXPECT_EQ(nn::parameters_hash(stored.parameters()), nn::parameters_hash(half.parameters()));
-  EXPECT_EQ(stored.weight_type_name(), "float16");
+  EXPECT_EQ(nn::parameters_hash(stored), nn::parameters_hash(half));
+  EXPECT_EQ(weight_type_name(stored), "float16");
   EXPECT_EQ(stored.logit_scale().value.scalar_type(), at::kFloat);
 }
 
@@ -125,8 +175,8 @@ TEST_F(GoldenClip, RandomModelsRepeatBySeed) {
   const ClipConfig config = load().config();
   ClipModel a = ClipModel::random(config, 1), b = ClipModel::random(config, 1);
   ClipModel c = ClipModel::random(config, 2);
-  EXPECT_EQ(nn::parameters_hash(a.parameters()), nn::parameters_hash(b.parameters()));
-  EXPECT_NE(nn::parameters_hash(a.parameters()), nn::parameters_hash(c.parameters()));
+  EXPECT_EQ(nn::parameters_hash(a), nn::parameters_hash(b));
+  EXPECT_NE(nn::parameters_hash(a), nn::parameters_hash(c));
 }
 
 TEST_F(GoldenClip, AbsurdSizesAreRefusedBeforeAllocation) {

@@ -7,6 +7,7 @@
 #include "parapet/core/error.h"
 #include "parapet/nn/linear.h"
 #include "parapet/nn/lora.h"
+#include "parapet/nn/lora_off.h"
 
 namespace parapet::nn::test {
 namespace {

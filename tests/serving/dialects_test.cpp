@@ -27,7 +27,10 @@ std::string refusal(const std::string& body, Read read) {
 }
 std::string moderation_refusal(const std::string& body) { return refusal(body, read_moderation); }
 std::string guard_refusal(const std::string& body) { return refusal(body, read_guard_request); }
-std::string litellm_refusal(const std::string& body) { return refusal(body, read_litellm); }
+std::string litellm_refusal(const std::string& body) {
+  return refusal(
+      body, [](const nlohmann::json& value, const DialectLimits&) { return read_litellm(value); });
+}
 
 TEST(ParseBody, RefusesWhatIsNotAnObjectOfSaneShape) {
   const auto message = [](const std::string& body, JsonLimits limits = {}) -> std::string {
@@ -147,8 +150,8 @@ TEST(ReadModeration, NamesTheWrongField) {
   EXPECT_EQ(moderation_refusal(R"({"input": [{"type": "text", "text": "a"}, "b"]})"),
             "400 invalid_type input[1]");
   EXPECT_EQ(moderation_refusal(R"({"input": ["a","a","a","a","a"]})"), "400 too_many_parts input");
-  EXPECT_EQ(moderation_refusal(R"({"input": [{"type": "video"}]})"),
-            "400 invalid_value input[0].type");
+  EXPECT_EQ(moderation_refusal(R"({"input": [{"type": 3}]})"), "400 invalid_type input[0].type");
+  EXPECT_EQ(moderation_refusal(R"({"input": [{"text": "a"}]})"), "400 missing_field input[0].type");
   EXPECT_EQ(moderation_refusal(R"({"input": [{"type": "image_url", "image_url": {}}]})"),
             "400 missing_field input[0].image_url.url");
   EXPECT_EQ(moderation_refusal(R"({"input": "x", "parapet": 3})"), "400 invalid_type parapet");
@@ -175,7 +178,8 @@ TEST(ReadGuardRequest, TakesPartsWithLabels) {
                     {"type": "image", "data": "AAAA", "media_type": "image/png"}], "id": "7"})"));
   EXPECT_EQ(request.input.id, "7");
   EXPECT_EQ(request.input.parts[0].label, "caption");
-  EXPECT_EQ(request.input.parts[1].content, "data:application/octet-stream;base64,AAAA");
+  EXPECT_EQ(request.input.parts[1].kind, Part::Kind::kImageBase64);
+  EXPECT_EQ(request.input.parts[1].content, "AAAA");
   EXPECT_EQ(guard_refusal(R"({"parts": []})"), "400 invalid_value parts");
   EXPECT_EQ(guard_refusal(R"({"parts": {"type": "text"}})"), "400 invalid_type parts");
   EXPECT_EQ(guard_refusal(R"({"parts": ["a"]})"), "400 invalid_type parts[0]");
@@ -192,9 +196,14 @@ TEST(ReadLitellm, TakesTheDocumentedPayload) {
     "request_headers": {"a": "[present]"}, "litellm_version": "1", "model": "gpt",
     "input_type": "response", "litellm_call_id": "call", "litellm_trace_id": "trace",
     "additional_provider_specific_params": {"profile": "news", "theirs": 1}})"));
-  ASSERT_EQ(request.input.parts.size(), 5u);
-  EXPECT_EQ(request.input.parts[3].label, "images[1]");
-  EXPECT_EQ(request.input.parts[4].content, R"({"p": 1})");
+  ASSERT_EQ(request.input.parts.size(), 6u);
+  EXPECT_EQ(request.input.parts[0].label, "tools[0]");
+  EXPECT_EQ(request.input.parts[0].content, "f");
+  EXPECT_EQ(request.input.parts[4].label, "images[1]");
+  EXPECT_EQ(request.input.parts[5].label, "tool_calls[0].function");
+  EXPECT_EQ(request.input.parts[5].content, "f\np\n1");
+  EXPECT_THAT(request.text_parts, ElementsAre(1, 2));
+  EXPECT_THAT(request.image_parts, ElementsAre(3, 4));
   EXPECT_EQ(request.input.side, guard::Side::kOutput);
   EXPECT_EQ(request.input.profile, "news");
   EXPECT_EQ(request.input.id, "call");

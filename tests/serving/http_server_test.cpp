@@ -25,7 +25,7 @@ class Echo final : public HttpHandler {
     for (auto& thread : threads_) thread.join();
     threads_.clear();
   }
-  std::optional<HttpReply> refuse(const HttpRequest& head) override {
+  std::optional<HttpReply> refuse(HttpRequest& head) override {
     if (head.path != "/refused") return std::nullopt;
     return HttpReply{.status = 401, .body = "no", .headers = {}};
   }

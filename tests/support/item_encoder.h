@@ -12,18 +12,17 @@ namespace parapet::test {
 
 class ItemEncoder : public Encoder {
  public:
-  at::Tensor encode_images(const std::vector<std::string>& items, const Context&) override {
+  at::Tensor encode_images(const std::vector<std::string>& items, const Context&,
+                           EncodeStats*) override {
     return rows(items);
   }
-  at::Tensor encode_texts(const std::vector<std::string>& items, const Context&) override {
+  at::Tensor encode_texts(const std::vector<std::string>& items, const Context&,
+                          EncodeStats*) override {
     return rows(items);
   }
-  const EncodeStats& image_stats() const override { return stats_; }
-  const EncodeStats& text_stats() const override { return stats_; }
 
  private:
   virtual at::Tensor rows(const std::vector<std::string>& items) = 0;
-  EncodeStats stats_;
 };
 
 }  // namespace parapet::test

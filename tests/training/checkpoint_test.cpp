@@ -6,7 +6,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/json.h"
-#include "temp_dir.h"
+#include "support/temp_folder.h"
 
 namespace parapet::test {
 namespace {
@@ -37,7 +37,7 @@ std::set<std::string> names(const fs::path& folder) {
 }
 
 TEST(Checkpoint, RoundTripAndOldOnesGo) {
-  const TempDir dir;
+  const TempFolder dir;
   const CheckpointStore store(dir / "checkpoints");
   EXPECT_FALSE(store.has_last());
   store.save(filled(1), 10, true);
@@ -66,7 +66,7 @@ TEST(Checkpoint, RoundTripAndOldOnesGo) {
 }
 
 TEST(Checkpoint, RepairFinishesWhatAKillLeft) {
-  const TempDir dir;
+  const TempFolder dir;
   const fs::path folder = dir / "checkpoints";
   const CheckpointStore store(folder);
   store.save(filled(1), 10, true);
@@ -89,7 +89,7 @@ TEST(Checkpoint, RepairFinishesWhatAKillLeft) {
 }
 
 TEST(Checkpoint, ATaskMayHaveNoBuffers) {
-  const TempDir dir;
+  const TempFolder dir;
   const CheckpointStore store(dir / "checkpoints");
   Checkpoint checkpoint = filled(3);
   checkpoint.buffers.clear();
@@ -101,7 +101,7 @@ TEST(Checkpoint, ATaskMayHaveNoBuffers) {
 }
 
 TEST(Checkpoint, SameStepAgainGetsANewFolder) {
-  const TempDir dir;
+  const TempFolder dir;
   const CheckpointStore store(dir / "checkpoints");
   store.save(filled(1), 10, true);
   store.save(filled(2), 10, false);
@@ -110,7 +110,7 @@ TEST(Checkpoint, SameStepAgainGetsANewFolder) {
 }
 
 TEST(Checkpoint, NamesEveryTensorThatDoesNotFit) {
-  const TempDir dir;
+  const TempFolder dir;
   const CheckpointStore store(dir / "checkpoints");
   store.save(filled(1), 10, false);
   Checkpoint into = filled(0);
@@ -128,7 +128,7 @@ TEST(Checkpoint, NamesEveryTensorThatDoesNotFit) {
 }
 
 TEST(Checkpoint, DamagedFilesAreDataErrors) {
-  const TempDir dir;
+  const TempFolder dir;
   const CheckpointStore store(dir / "checkpoints");
   store.save(filled(1), 10, false);
   const fs::path weights = dir / "checkpoints" / "last" / "weights.safetensors";
@@ -140,7 +140,7 @@ TEST(Checkpoint, DamagedFilesAreDataErrors) {
 }
 
 TEST(Checkpoint, UnwritableFolderIsADataError) {
-  const TempDir dir;
+  const TempFolder dir;
   write_file_atomic(dir / "checkpoints", "a file where the folder should be");
   const CheckpointStore store(dir / "checkpoints");
   EXPECT_THROW(store.save(filled(1), 10, false), DataError);

@@ -1,50 +1,26 @@
 #include "parapet/training/distributed.h"
 
 #include <ATen/ATen.h>
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
+#include <atomic>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "parapet/core/error.h"
+#include "parapet/data/sources/compose.h"
+#include "parapet/data/sources/order.h"
 #include "parapet/formats/jsonl.h"
-#include "temp_dir.h"
+#include "parapet/training/sharding.h"
+#include "parapet/training/trainer.h"
+#include "support/ranks.h"
+#include "support/temp_folder.h"
 #include "toy_process.h"
 
 namespace parapet::test {
 namespace {
 
 namespace fs = std::filesystem;
-
-int64_t free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  ::bind(fd, reinterpret_cast<sockaddr*>(&address), size);
-  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  ::close(fd);
-  return ntohs(address.sin_port);
-}
-
-std::map<std::string, std::string> rank_variables(int64_t rank, int64_t world, int64_t port) {
-  return {{"RANK", std::to_string(rank)},
-          {"WORLD_SIZE", std::to_string(world)},
-          {"LOCAL_RANK", std::to_string(rank)},
-          {"MASTER_ADDR", "127.0.0.1"},
-          {"MASTER_PORT", std::to_string(port)}};
-}
-
-WorldInfo environment(const std::map<std::string, std::string>& variables) {
-  return world_from_environment([&](const char* name) -> const char* {
-    const auto found = variables.find(name);
-    return found == variables.end() ? nullptr : found->second.c_str();
-  });
-}
 
 std::string usage_error(const std::map<std::string, std::string>& variables) {
   try {
@@ -89,7 +65,7 @@ TEST(World, OfOneIsTheIdentity) {
   const auto x = at::rand({3, 2}).set_requires_grad(true);
   EXPECT_TRUE(world->gather(x).is_same(x));
   std::vector<at::Tensor> list = {at::ones({2})};
-  world->all_reduce_mean(list);
+  world->all_reduce_sum(list);
   EXPECT_TRUE(list[0].equal(at::ones({2})));
   EXPECT_TRUE(world->is_main());
 }
@@ -107,30 +83,15 @@ TEST(World, MissingPeersAreNamed) {
   EXPECT_THROW(make_communicator(info, "cpu"), UsageError) << "nobody listens";
 }
 
-// Runs `fn(communicator)` as every rank, each on a thread of its own (Gloo allows that).
-void on_ranks(int64_t world_size, const std::function<void(Communicator&)>& fn) {
-  const int64_t port = free_port();
-  std::vector<std::thread> threads;
-  for (int64_t rank = 0; rank < world_size; ++rank)
-    threads.emplace_back([&, rank] {
-      WorldInfo info = environment(rank_variables(rank, world_size, port));
-      info.timeout_seconds = 30;
-      const auto world = make_communicator(info, "cpu");
-      fn(*world);
-      world->barrier();
-    });
-  for (auto& thread : threads) thread.join();
-}
-
 TEST(ProcessGroup, CollectivesCarryValuesAndTypes) {
   on_ranks(2, [](Communicator& world) {
     const auto rank = static_cast<double>(world.rank());
     std::vector<at::Tensor> list = {at::full({2, 2}, rank), at::full({3}, 10 * rank + 1),
                                     at::full({}, rank, at::kDouble)};
-    world.all_reduce_mean(list);
-    EXPECT_TRUE(list[0].equal(at::full({2, 2}, 0.5)));
-    EXPECT_TRUE(list[1].equal(at::full({3}, 6.0)));
-    EXPECT_EQ(list[2].item<double>(), 0.5);
+    world.all_reduce_sum(list);
+    EXPECT_TRUE(list[0].equal(at::full({2, 2}, 1.0)));
+    EXPECT_TRUE(list[1].equal(at::full({3}, 12.0)));
+    EXPECT_EQ(list[2].item<double>(), 1.0);
     std::vector<at::Tensor> sent = {at::full({2}, rank + 5),
                                     at::full({1}, world.rank(), at::kLong)};
     world.broadcast(sent, 1);
@@ -160,6 +121,149 @@ TEST(ProcessGroup, GatherGradientEqualsOneProcess) {
   });
 }
 
+// Set-up work may last longer on one process than any collective may take.
+TEST(ProcessGroup, MeetingHasNoTimeLimit) {
+  on_ranks(
+      2,
+      [](Communicator& world) {
+        if (world.rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+        world.meet({});
+        world.meet({});
+      },
+      1);
+}
+
+TEST(ProcessGroup, MeetingNoticesAProcessThatHasEnded) {
+  const int64_t port = free_port();
+  std::string message;
+  std::thread peer([&] {
+    WorldInfo info = environment(rank_variables(1, 2, port));
+    make_communicator(info, "cpu");  // and leaves
+  });
+  try {
+    make_communicator(environment(rank_variables(0, 2, port)), "cpu")->meet({});
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  peer.join();
+  EXPECT_NE(message.find("rank 1 has ended"), std::string::npos) << message;
+}
+
+TEST(ProcessGroup, MeetingEndsOnCtrlC) {
+  on_ranks(2, [](Communicator& world) {
+    const std::atomic<bool> cancelled{true};
+    Context context;
+    if (world.rank() == 0) {
+      context.cancel = &cancelled;
+      EXPECT_THROW(world.meet(context), Cancelled);
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    }
+  });
+}
+
+TEST(ProcessGroup, SharesComeTogetherInOrder) {
+  const auto all = at::arange(14, at::kFloat).view({7, 2});
+  for (const int64_t chunk : {1, 3, 10})
+    on_ranks(3, [&](Communicator& world) {
+      const RowRange own = own_share(7, chunk, world);
+      EXPECT_TRUE(gather_shares(all.slice(0, own.begin, own.end), world).equal(all));
+      EXPECT_EQ(gather_shares(all.slice(0, 0, 0), world).size(0), 0);
+    });
+}
+
+TEST(World, EveryProcessHasADeviceOfItsOwn) {
+  EXPECT_EQ(rank_device("cpu", 3, 4, 0), at::Device(at::kCPU));
+  EXPECT_EQ(rank_device("cuda", 3, 4, 4), at::Device(at::kCUDA, 3));
+  EXPECT_EQ(rank_device("cuda", 0, 1, 1), at::Device(at::kCUDA, 0));
+  EXPECT_EQ(rank_device("cuda:1", 0, 1, 2), at::Device(at::kCUDA, 1));
+  const auto refusal = [](const char* option, int64_t local, int64_t world, int64_t devices) {
+    try {
+      rank_device(option, local, world, devices);
+    } catch (const UsageError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_NE(refusal("cuda", 0, 1, 0).find("no CUDA device"), std::string::npos);
+  EXPECT_NE(refusal("cuda", 2, 4, 2).find("one process per device"), std::string::npos);
+  EXPECT_NE(refusal("cuda:0", 0, 2, 2).find("cannot share"), std::string::npos);
+  EXPECT_NE(refusal("cuda:2", 0, 1, 2).find("numbered from 0"), std::string::npos);
+  EXPECT_NE(refusal("gpu", 0, 1, 2).find("not cpu"), std::string::npos);
+}
+
+// A task over one row of weights: what each rank sees and which of two parameters it uses depends
+// on the number of the micro-batch.
+class UnevenTask final : public TaskOf<int64_t> {
+ public:
+  at::Tensor a = at::ones({1}).set_requires_grad(true), b = at::ones({2}).set_requires_grad(true),
+             never = at::ones({3}).set_requires_grad(true);
+
+  std::vector<TrainableParameter> parameters() override {
+    return {{"a", a, 1.0, true}, {"b", b, 1.0, true}, {"never", never, 1.0, true}};
+  }
+  SourcePtr<int64_t> batches(const Communicator& world) override {
+    return shard_by_rank(numbers_from(0), world.rank(), world.world_size());
+  }
+  using TaskOf<int64_t>::loss;
+  StepLoss loss(int64_t& number, const StepInfo&) override {
+    const double value = static_cast<double>(number + 1);
+    StepLoss out;
+    out.weight = static_cast<double>(1 + (number * 3) % 5);  // as tokens: different everywhere
+    out.total = (a * value - 2).square().sum();
+    // Odd micro-batches, all those of rank 1 of 2, are "text only": they do not use b.
+    if (number % 2 == 0) {
+      out.total = out.total + (b * value).square().sum();
+      out.terms.push_back({"image", at::scalar_tensor(value)});
+    }
+    out.terms.push_back({"value", at::scalar_tensor(value)});
+    out.samples = 1;
+    return out;
+  }
+  std::map<std::string, double> validate(const StepInfo&) override { return {}; }
+};
+
+std::vector<nlohmann::json> lines(const fs::path& run) {
+  std::vector<nlohmann::json> list;
+  read_jsonl(run / "metrics.jsonl",
+             [&](const nlohmann::json& line, const std::string&) { list.push_back(line); });
+  return list;
+}
+
+TEST(ProcessGroup, UnequalWeightsAndMissingGradientsEqualOneProcess) {
+  const TempFolder dir;
+  TrainerOptions options;
+  options.max_steps = 6;
+  options.lr = 0.05;
+  options.weight_decay = 0.1;
+  options.log_every = 1;
+  UnevenTask whole;
+  options.accumulate = 4;
+  train(whole, options, dir / "one", *make_communicator({}, "cpu"), {});
+  options.accumulate = 2;
+  std::vector<UnevenTask> halves(2);
+  on_ranks(2, [&](Communicator& world) {
+    train(halves[static_cast<size_t>(world.rank())], options, dir / "two", world, {});
+  });
+  EXPECT_TRUE(halves[0].a.equal(halves[1].a));
+  EXPECT_TRUE(halves[0].b.equal(halves[1].b));
+  EXPECT_LE((whole.a - halves[0].a).abs().max().item<float>(), 1e-6f);
+  EXPECT_LE((whole.b - halves[0].b).abs().max().item<float>(), 1e-6f);
+  EXPECT_GT((whole.b - 1).abs().max().item<float>(), 0.01f);
+  EXPECT_TRUE(halves[0].never.equal(at::ones({3}))) << "nobody has a gradient: no decay either";
+  const auto one = lines(dir / "one"), two = lines(dir / "two");
+  ASSERT_EQ(one.size(), two.size());
+  for (size_t i = 0; i < one.size(); ++i) {
+    for (const char* number : {"loss", "grad_norm"}) {
+      const double want = one[i][number];
+      EXPECT_NEAR(want, two[i][number].get<double>(), 1e-6 * want) << number << " of line " << i;
+    }
+    EXPECT_EQ(one[i]["terms"].size(), 2u);
+    for (const auto& [name, value] : one[i]["terms"].items())
+      EXPECT_NEAR(value.get<double>(), two[i]["terms"][name].get<double>(), 1e-9) << name;
+  }
+}
+
 std::vector<double> losses(const fs::path& run) {
   std::vector<double> list;
   read_jsonl(run / "metrics.jsonl", [&](const nlohmann::json& line, const std::string&) {
@@ -172,7 +276,7 @@ const std::vector<std::string> kTraining = {"max-steps=25", "lr=0.02", "warmup-s
                                             "validate-every=10", "checkpoint-every=10"};
 
 // Two ranks of the toy program; the exit codes.
-std::vector<int> run_pair(const TempDir& dir, const std::string& run,
+std::vector<int> run_pair(const TempFolder& dir, const std::string& run,
                           std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), kTraining.begin(), kTraining.end());
   const int64_t port = free_port();
@@ -187,10 +291,21 @@ void expect_same_curve(const fs::path& one, const fs::path& two) {
   ASSERT_EQ(got.size(), 25u);
   for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], 1e-4) << "step " << i;
   EXPECT_LT(got.back(), 0.9 * got.front()) << "it must learn for this to mean anything";
+  // Validation, of which each process computes a share.
+  size_t validations = 0;
+  const auto first = lines(one), second = lines(two);
+  for (size_t i = 0; i < first.size(); ++i) {
+    if (!first[i].contains("validation")) continue;
+    ++validations;
+    for (const auto& [name, value] : first[i]["validation"].items())
+      EXPECT_NEAR(value.get<double>(), second.at(i)["validation"][name].get<double>(), 1e-3)
+          << name;
+  }
+  EXPECT_EQ(validations, 3u);
 }
 
 TEST(ProcessGroup, TwoProcessesEqualOneWithTheDoubledBatch) {
-  const TempDir dir;
+  const TempFolder dir;
   auto single = kTraining;
   single.push_back("batch=16");
   ASSERT_EQ(ToyProcess(dir / "one", single, dir / "log").wait(), 0) << read_file(dir / "log");
@@ -202,7 +317,7 @@ TEST(ProcessGroup, TwoProcessesEqualOneWithTheDoubledBatch) {
 TEST(ProcessGroup, TorchrunLaunchesIt) {
   const std::string torchrun = std::string(PARAPET_SOURCE_DIR) + "/.venv/bin/torchrun";
   if (!fs::exists(torchrun)) GTEST_SKIP() << "no torchrun in .venv";
-  const TempDir dir;
+  const TempFolder dir;
   auto single = kTraining;
   single.push_back("batch=16");
   ASSERT_EQ(ToyProcess(dir / "one", single, dir / "log").wait(), 0) << read_file(dir / "log");
@@ -219,7 +334,7 @@ TEST(ProcessGroup, TorchrunLaunchesIt) {
 }
 
 TEST(ProcessGroup, ResumesBitIdenticallyWithDropoutPerRank) {
-  const TempDir dir;
+  const TempFolder dir;
   ASSERT_EQ(run_pair(dir, "whole", {"dropout=0.2"}), (std::vector<int>{0, 0}));
   const auto killed = run_pair(dir, "killed", {"dropout=0.2", "kill-at=17", "timeout=20"});
   EXPECT_EQ(killed, (std::vector<int>{-SIGKILL, -SIGKILL}));
@@ -234,7 +349,7 @@ TEST(ProcessGroup, ResumesBitIdenticallyWithDropoutPerRank) {
 }
 
 TEST(ProcessGroup, NanOnOneRankStopsAll) {
-  const TempDir dir;
+  const TempFolder dir;
   auto bad = kTraining;
   bad.push_back("nan-at=3");
   const int64_t port = free_port();
@@ -246,7 +361,7 @@ TEST(ProcessGroup, NanOnOneRankStopsAll) {
 }
 
 TEST(ProcessGroup, ALostPeerEndsInAnError) {
-  const TempDir dir;
+  const TempFolder dir;
   const int64_t port = free_port();
   auto arguments = kTraining;
   arguments.push_back("timeout=20");

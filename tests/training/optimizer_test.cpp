@@ -72,6 +72,48 @@ TEST(Optimizer, LeavesParametersWithoutGradientAlone) {
   EXPECT_TRUE(optimizer.gradients().empty());
 }
 
+// A thousand steps of 1e-4 on weights near 1, where bfloat16's steps are 4e-3 to 8e-3.
+TEST(Optimizer, Bfloat16WeightsFollowFloat32) {
+  TrainerOptions options;
+  options.weight_decay = 0.01;
+  const at::Tensor start = at::linspace(0.5, 1.5, 64);
+  at::Tensor wide = leaf(start.to(at::kBFloat16).to(at::kFloat)),
+             narrow = leaf(start.to(at::kBFloat16)), plain = leaf(start.to(at::kBFloat16));
+  Optimizer reference({{"w", wide, 1.0, true}}, options);
+  Optimizer mixed({{"w", narrow, 1.0, true}}, options);
+  at::Tensor exp_avg = at::zeros({64}), exp_avg_sq = at::zeros({64});
+  const at::Tensor target = at::zeros({64});
+  for (int step = 1; step <= 1000; ++step) {
+    for (auto [w, optimizer] : {std::pair(&wide, &reference), std::pair(&narrow, &mixed)}) {
+      optimizer->zero_grad();
+      for (int micro = 0; micro < 2; ++micro) {
+        (w->to(at::kFloat) - target).square().sum().backward();
+        optimizer->collect();
+      }
+      optimizer->step(1e-4);
+    }
+    // What the update would be on bfloat16 weights themselves.
+    const at::NoGradGuard no_grad;
+    const at::Tensor grad = 4 * plain.to(at::kFloat);
+    exp_avg = options.beta1 * exp_avg + (1 - options.beta1) * grad;
+    exp_avg_sq = options.beta2 * exp_avg_sq + (1 - options.beta2) * grad.square();
+    const at::Tensor update = exp_avg / (1 - std::pow(options.beta1, step)) /
+                              ((exp_avg_sq / (1 - std::pow(options.beta2, step))).sqrt() + 1e-8);
+    plain.copy_(plain.to(at::kFloat) * (1 - 1e-4 * 0.01) - 1e-4 * update);
+  }
+  const double moved = (wide.detach() - start).abs().mean().item<double>();
+  EXPECT_GT(moved, 0.08);
+  // The reference's gradient is of the unrounded weights: half a step of bfloat16, 2^-9 of the
+  // value, and a little of what that changes in the gradients.
+  const at::Tensor apart = (narrow.detach().to(at::kFloat) - wide.detach()).abs();
+  EXPECT_TRUE(apart.le(wide.detach().abs() / 256 + 1e-3).all().item<bool>()) << apart.max();
+  const at::Tensor lost = (plain.detach().to(at::kFloat) - start).abs();
+  EXPECT_LT(lost.mean().item<double>(), moved / 4) << "plain bfloat16 updates must be lost";
+  EXPECT_EQ(mixed.state()[3].first, "w.master");
+  EXPECT_TRUE(mixed.state()[3].second.to(at::kBFloat16).equal(narrow.detach()));
+  EXPECT_TRUE(mixed.state()[0].second.scalar_type() == at::kFloat);
+}
+
 TEST(Optimizer, RefusesWhatItCannotTrain) {
   const TrainerOptions options;
   const auto w = leaf(at::ones({2}));
@@ -85,23 +127,23 @@ TEST(Optimizer, RefusesWhatItCannotTrain) {
 TEST(Gradients, ClippingEqualsTorch) {
   const Golden golden;
   std::vector<at::Tensor> gradients = {golden["grad.w"][0].clone(), golden["grad.b"][0].clone()};
-  const double norm = gradient_norm(gradients);
+  const double norm = gradient_norm(gradients).item<double>();
   EXPECT_NEAR(norm, golden["clip.norm"].item<float>(), 1e-5);
   clip_gradients(gradients, norm, 0.5);
   expect_close(gradients[0], golden["clip.w"], "w");
   expect_close(gradients[1], golden["clip.b"], "b");
-  EXPECT_NEAR(gradient_norm(gradients), 0.5, 1e-5);
+  EXPECT_NEAR(gradient_norm(gradients).item<double>(), 0.5, 1e-5);
 }
 
 TEST(Gradients, SmallNormAndLimitZeroChangeNothing) {
   std::vector<at::Tensor> gradients = {at::full({4}, 0.1)};
   const auto before = gradients[0].clone();
-  clip_gradients(gradients, gradient_norm(gradients), 1.0);
+  clip_gradients(gradients, gradient_norm(gradients).item<double>(), 1.0);
   clip_gradients(gradients, 5.0, 0.0);
   EXPECT_TRUE(gradients[0].equal(before));
   gradients[0][1] = std::numeric_limits<float>::infinity();
-  EXPECT_FALSE(std::isfinite(gradient_norm(gradients)));
-  EXPECT_EQ(gradient_norm({}), 0);
+  EXPECT_FALSE(std::isfinite(gradient_norm(gradients).item<double>()));
+  EXPECT_EQ(gradient_norm({}).item<double>(), 0);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "parapet/core/json.h"
-#include "temp_dir.h"
+#include "support/temp_folder.h"
 #include "toy_process.h"
 
 namespace parapet::test {
@@ -29,7 +29,7 @@ int finish(const fs::path& run, const Arguments& arguments, const fs::path& log)
 }
 
 TEST(Resume, AfterKillInAStepIsBitIdentical) {
-  const TempDir dir;
+  const TempFolder dir;
   ASSERT_EQ(finish(dir / "whole", kRun, dir / "log"), 0) << read_file(dir / "log");
   ASSERT_EQ(finish(dir / "killed", with(kRun, {"kill-at=23"}), dir / "log"), -SIGKILL);
   EXPECT_EQ(load_json(dir / "killed" / "checkpoints/last/state.json")["step"], 20);
@@ -42,7 +42,7 @@ TEST(Resume, AfterKillInAStepIsBitIdentical) {
 
 // With a checkpoint after every step most of the time is spent saving, so the kills land there.
 TEST(Resume, AfterKillsAtAnyInstantIsBitIdentical) {
-  const TempDir dir;
+  const TempFolder dir;
   const auto often = with(kRun, {"checkpoint-every=1"});
   ASSERT_EQ(finish(dir / "whole", often, dir / "log"), 0) << read_file(dir / "log");
   int kills = 0;
@@ -68,7 +68,7 @@ TEST(Resume, AfterKillsAtAnyInstantIsBitIdentical) {
 
 // No file may grow beyond 300 bytes from step 12 on: what a full disk looks like to write().
 TEST(Resume, FullDiskKeepsThePreviousCheckpoint) {
-  const TempDir dir;
+  const TempFolder dir;
   const auto quiet = with(kRun, {"log-every=1000", "validate-every=0"});
   ASSERT_EQ(finish(dir / "whole", quiet, dir / "log"), 0) << read_file(dir / "log");
   ASSERT_EQ(finish(dir / "full", with(quiet, {"limit-at=12"}), dir / "log"), 3);

@@ -7,7 +7,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/json.h"
-#include "temp_dir.h"
+#include "support/temp_folder.h"
 
 namespace parapet::test {
 namespace {
@@ -22,7 +22,7 @@ RunInfo info_with(const std::filesystem::path& input) {
 }
 
 TEST(RunDirectory, WritesRecordAndConfig) {
-  const TempDir dir;
+  const TempFolder dir;
   write_file_atomic(dir / "data.jsonl", "{}\n");
   const auto run = RunDirectory::create(dir / "out/run", info_with(dir / "data.jsonl"), false);
   EXPECT_EQ(read_file(run.config()), "lr = 0.1\n");
@@ -36,7 +36,7 @@ TEST(RunDirectory, WritesRecordAndConfig) {
 }
 
 TEST(RunDirectory, RefusesAnotherRunUnlessResumed) {
-  const TempDir dir;
+  const TempFolder dir;
   write_file_atomic(dir / "data.jsonl", "{}\n");
   const auto info = info_with(dir / "data.jsonl");
   RunDirectory::create(dir / "run", info, false);
@@ -55,7 +55,7 @@ TEST(RunDirectory, RefusesAnotherRunUnlessResumed) {
 }
 
 TEST(RunDirectory, RefusesForeignFilesAndChangedInputs) {
-  const TempDir dir;
+  const TempFolder dir;
   write_file_atomic(dir / "data.jsonl", "{}\n");
   const auto info = info_with(dir / "data.jsonl");
   std::filesystem::create_directories(dir / "home");

@@ -84,7 +84,7 @@ inline void ToyProcess::start(std::vector<std::string>& words,
 inline std::string final_bytes(const std::filesystem::path& run) {
   const auto last = run / "checkpoints" / "last";
   return read_file(last / "weights.safetensors") + read_file(last / "optimizer.safetensors") +
-         read_file(last / "buffers.safetensors");
+         read_file(last / "buffers.safetensors") + read_file(last / "generators.safetensors");
 }
 
 }  // namespace parapet::test

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "parapet/core/random.h"
-#include "parapet/training/distributed.h"
+#include "parapet/training/sharding.h"
 #include "parapet/training/task.h"
 
 namespace parapet::test {
@@ -23,12 +23,41 @@ struct ToyOptions {
   int64_t nan_at = -1;  // optimiser step whose loss is NaN
 };
 
-class ToyTask : public TrainingTask {
+// One micro-batch: every rank draws all ranks' rows and keeps its own.
+struct ToyBatch {
+  at::Tensor x, noise;
+};
+
+class ToySource final : public Source<ToyBatch> {
+ public:
+  ToySource(uint64_t seed, int64_t rows, int64_t columns)
+      : stream_(Random::named(seed, "toy.data")), rows_(rows), columns_(columns) {}
+  bool next(ToyBatch& batch) override {
+    batch.x = draw(stream_, rows_, columns_);
+    batch.noise = draw(stream_, rows_, columns_).mul_(0.1);
+    return true;
+  }
+  nlohmann::json position() const override { return {{"stream", stream_.state()}}; }
+  void restore(const nlohmann::json& position) override {
+    stream_.restore(position.at("stream").get<Random::State>());
+  }
+  static at::Tensor draw(Random& random, int64_t rows, int64_t columns) {
+    at::Tensor values = at::empty({rows, columns}, at::kFloat);
+    for (int64_t i = 0; i < values.numel(); ++i)
+      values.data_ptr<float>()[i] = static_cast<float>(random.normal());
+    return values;
+  }
+
+ private:
+  Random stream_;
+  int64_t rows_, columns_;
+};
+
+class ToyTask : public TaskOf<ToyBatch> {
  public:
   static constexpr int64_t kIn = 12, kOut = 8;
 
-  explicit ToyTask(const ToyOptions& options)
-      : options_(options), stream_(Random::named(options.seed, "toy.data")) {
+  explicit ToyTask(const ToyOptions& options) : options_(options) {
     Random init = Random::named(options.seed, "toy.init");
     left_ = draw(init, kIn, kOut).mul_(0.3).set_requires_grad(true);
     right_ = draw(init, kIn, kOut).mul_(0.3).set_requires_grad(true);
@@ -42,11 +71,13 @@ class ToyTask : public TrainingTask {
             {"logit_scale", scale_, 1.0, false}};
   }
 
-  StepLoss loss(const StepInfo& info) override {
+  SourcePtr<ToyBatch> batches(const Communicator& world) override {
+    return std::make_unique<ToySource>(options_.seed, options_.batch * world.world_size(), kIn);
+  }
+
+  StepLoss loss(ToyBatch& batch, const StepInfo& info) override {
     Communicator& world = *info.communicator;
-    const int64_t rows = options_.batch * world.world_size();
-    const at::Tensor x = draw(stream_, rows, kIn);  // every rank draws all rows, keeps its own
-    const at::Tensor noise = draw(stream_, rows, kIn).mul_(0.1);
+    const auto& [x, noise] = batch;
     const int64_t first = options_.batch * world.rank();
     at::Tensor a = x.narrow(0, first, options_.batch);
     const at::Tensor b = (x + noise).narrow(0, first, options_.batch);
@@ -56,7 +87,7 @@ class ToyTask : public TrainingTask {
         contrast(world.gather(at::matmul(a, left_)), world.gather(at::matmul(b, right_)));
     if (info.step == options_.nan_at)
       result.total = result.total * std::numeric_limits<float>::quiet_NaN();
-    result.terms = {{"contrast", result.total.item<double>()}, {"scale", scale_.item<double>()}};
+    result.terms = {{"contrast", result.total.detach()}, {"scale", scale_.detach().clone()}};
     result.samples = options_.batch;
     return result;
   }
@@ -67,20 +98,25 @@ class ToyTask : public TrainingTask {
     steps_seen_.add_(1);
   }
 
-  std::map<std::string, double> validate(const StepInfo&) override {
+  // Each rank computes whole chunks of 8 of the 32 rows.
+  std::map<std::string, double> validate(const StepInfo& info) override {
     const at::NoGradGuard no_grad;
     Random fixed = Random::named(options_.seed, "toy.validation");
     const at::Tensor x = draw(fixed, 32, kIn);
-    const auto logits = at::matmul(unit(at::matmul(x, left_)), unit(at::matmul(x, right_)).t());
+    const RowRange own = own_share(32, 8, *info.communicator);
+    std::vector<at::Tensor> lefts = {at::empty({0, kOut})}, rights = {at::empty({0, kOut})};
+    for (int64_t row = own.begin; row < own.end; row += 8) {
+      lefts.push_back(at::matmul(x.slice(0, row, row + 8), left_));
+      rights.push_back(at::matmul(x.slice(0, row, row + 8), right_));
+    }
+    const at::Tensor left = gather_shares(at::cat(lefts), *info.communicator);
+    const at::Tensor right = gather_shares(at::cat(rights), *info.communicator);
+    const auto logits = at::matmul(unit(left), unit(right).t());
     const auto hits = logits.argmax(1).eq(at::arange(32)).to(at::kFloat).mean();
-    return {{"loss", contrast(at::matmul(x, left_), at::matmul(x, right_)).item<double>()},
-            {"recall", hits.item<double>()}};
+    return {{"loss", contrast(left, right).item<double>()}, {"recall", hits.item<double>()}};
   }
+  Selection selection() const override { return {"recall", true}; }
 
-  nlohmann::json state() const override { return {{"stream", stream_.state()}}; }
-  void restore(const nlohmann::json& state) override {
-    stream_.restore(state.at("stream").get<Random::State>());
-  }
   std::vector<std::pair<std::string, at::Tensor>> buffers() override {
     return {{"steps_seen", steps_seen_}};
   }
@@ -90,10 +126,7 @@ class ToyTask : public TrainingTask {
 
  private:
   static at::Tensor draw(Random& random, int64_t rows, int64_t columns) {
-    at::Tensor values = at::empty({rows, columns}, at::kFloat);
-    for (int64_t i = 0; i < values.numel(); ++i)
-      values.data_ptr<float>()[i] = static_cast<float>(random.normal());
-    return values;
+    return ToySource::draw(random, rows, columns);
   }
   static at::Tensor unit(const at::Tensor& x) { return x / x.norm(2, -1, true); }
   at::Tensor contrast(const at::Tensor& a, const at::Tensor& b) const {
@@ -104,7 +137,6 @@ class ToyTask : public TrainingTask {
   }
 
   ToyOptions options_;
-  Random stream_;
   at::Tensor left_, right_, scale_, steps_seen_;
 };
 

@@ -8,10 +8,14 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
+#include "parapet/core/json.h"
+#include "parapet/data/sources/compose.h"
+#include "parapet/data/sources/order.h"
 #include "parapet/formats/jsonl.h"
+#include "parapet/nn/checkpoint.h"
 #include "parapet/training/checkpoint.h"
 #include "parapet/training/single_process.h"
-#include "temp_dir.h"
+#include "support/temp_folder.h"
 #include "toy_task.h"
 
 namespace parapet::test {
@@ -46,7 +50,7 @@ std::vector<json> lines(const fs::path& run) {
 }
 
 TEST(Trainer, LearnsAndReports) {
-  const TempDir dir;
+  const TempFolder dir;
   ToyTask task({});
   const auto result = train_toy(task, toy_training(60), dir / "run");
   EXPECT_EQ(result.steps, 60);
@@ -63,27 +67,42 @@ TEST(Trainer, LearnsAndReports) {
   EXPECT_TRUE(metrics.back()["validation"].contains("recall")) << metrics.back();
 }
 
-// A loss whose gradient is known: the mean over micro-batches of 3, 5 and 10 times w.
-class LinearTask final : public TrainingTask {
+// Numbers from 0, as a task's micro-batches.
+class NumberedTask : public TaskOf<int64_t> {
  public:
+  SourcePtr<int64_t> batches(const Communicator& world) override {
+    return shard_by_rank(numbers_from(0), world.rank(), world.world_size());
+  }
+  std::map<std::string, double> validate(const StepInfo&) override { return {}; }
+};
+
+// A loss whose gradient is known: micro-batches of 3, 5 and 10 times w, with weights.
+class LinearTask final : public NumberedTask {
+ public:
+  explicit LinearTask(std::vector<double> weights = {1, 1, 1}) : weights_(std::move(weights)) {}
   at::Tensor w = at::ones({1}).set_requires_grad(true);
 
   std::vector<TrainableParameter> parameters() override { return {{"w", w, 1.0, false}}; }
-  StepLoss loss(const StepInfo& info) override {
+  using NumberedTask::loss;
+  StepLoss loss(int64_t& number, const StepInfo&) override {
     const double slopes[] = {3, 5, 10};
     StepLoss loss;
-    loss.total = (w * slopes[info.micro]).sum();
+    loss.total = (w * slopes[number]).sum();
+    loss.weight = weights_.at(static_cast<size_t>(number));
+    // What a micro-batch of no tokens would say.
+    if (loss.weight == 0) loss.total = loss.total * std::numeric_limits<float>::quiet_NaN();
     loss.samples = 1;
-    loss.terms = {{"slope", slopes[info.micro]}};
+    loss.terms = {{"slope", at::scalar_tensor(slopes[number])}};
+    if (number == 1) loss.terms.push_back({"second", at::scalar_tensor(7.0)});
     return loss;
   }
-  std::map<std::string, double> validate(const StepInfo&) override { return {}; }
-  json state() const override { return json::object(); }
-  void restore(const json&) override {}
+
+ private:
+  std::vector<double> weights_;
 };
 
 TEST(Trainer, AccumulatesEveryMicroBatch) {
-  const TempDir dir;
+  const TempFolder dir;
   LinearTask task;
   TrainerOptions options;
   options.max_steps = 1;
@@ -94,35 +113,50 @@ TEST(Trainer, AccumulatesEveryMicroBatch) {
   EXPECT_DOUBLE_EQ(line["grad_norm"], 6.0) << "the mean of 3, 5, 10";
   EXPECT_DOUBLE_EQ(line["terms"]["slope"], 6.0);
   EXPECT_DOUBLE_EQ(line["loss"], 6.0);
+  EXPECT_DOUBLE_EQ(line["terms"]["second"], 7.0) << "of the one micro-batch that reports it";
+}
+
+// As a loss that is a mean over tokens needs it: 2, 0 and 6 tokens.
+TEST(Trainer, MicroBatchesCountByTheirWeight) {
+  const TempFolder dir;
+  LinearTask task({2, 0, 6});
+  TrainerOptions options;
+  options.max_steps = 1;
+  options.accumulate = 3;
+  options.clip_norm = 0;
+  train_toy(task, options, dir / "run");
+  const auto line = lines(dir / "run").at(0);
+  const double expected = (2 * 3 + 6 * 10) / 8.0;
+  EXPECT_DOUBLE_EQ(line["grad_norm"], expected);
+  EXPECT_DOUBLE_EQ(line["loss"], expected);
+  EXPECT_DOUBLE_EQ(line["terms"]["slope"], expected);
 }
 
 // Mean squared error over rows, so that micro-batch means average to the big batch's mean exactly
 // (powers of two).
-class RowsTask final : public TrainingTask {
+class RowsTask final : public NumberedTask {
  public:
   explicit RowsTask(int64_t batch) : batch_(batch) {}
   at::Tensor w = at::zeros({4}).set_requires_grad(true);
 
   std::vector<TrainableParameter> parameters() override { return {{"w", w, 1.0, true}}; }
-  StepLoss loss(const StepInfo&) override {
-    const auto rows = at::arange(next_ * 4, (next_ + batch_) * 4, at::kFloat).view({batch_, 4});
-    next_ += batch_;
+  using NumberedTask::loss;
+  StepLoss loss(int64_t& number, const StepInfo&) override {
+    const int64_t first = number * batch_;
+    const auto rows = at::arange(first * 4, (first + batch_) * 4, at::kFloat).view({batch_, 4});
     const auto x = rows.remainder(16.0) / 8.0;
     StepLoss loss;
     loss.total = (at::matmul(x, w) - 1.0).square().mean();
     loss.samples = batch_;
     return loss;
   }
-  std::map<std::string, double> validate(const StepInfo&) override { return {}; }
-  json state() const override { return {{"next", next_}}; }
-  void restore(const json& state) override { next_ = state.at("next"); }
 
  private:
-  int64_t batch_, next_ = 0;
+  int64_t batch_;
 };
 
 TEST(Trainer, AccumulationEqualsOneBigBatch) {
-  const TempDir dir;
+  const TempFolder dir;
   TrainerOptions options;
   options.max_steps = 20;
   options.lr = 0.05;
@@ -137,7 +171,7 @@ TEST(Trainer, AccumulationEqualsOneBigBatch) {
 }
 
 TEST(Trainer, NanStopsBeforeTouchingWeights) {
-  const TempDir dir;
+  const TempFolder dir;
   ToyOptions toy;
   toy.nan_at = 6;
   ToyTask task(toy), reference({});
@@ -173,7 +207,7 @@ at::Tensor left_of(const std::filesystem::path& run, const char* which) {
 }
 
 TEST(Trainer, NanAtTheFirstStepLeavesTheStart) {
-  const TempDir dir;
+  const TempFolder dir;
   ToyOptions toy;
   toy.nan_at = 0;
   ToyTask task(toy);
@@ -188,7 +222,7 @@ TEST(Trainer, NanAtTheFirstStepLeavesTheStart) {
 
 // A checkpoint whose own weights give the NaN is not the last good one.
 TEST(Trainer, NanRightAfterACheckpointFallsBackToTheOneBefore) {
-  const TempDir dir;
+  const TempFolder dir;
   TrainerOptions options = toy_training(20);
   options.validate_every = 0;
   options.checkpoint_every = 2;
@@ -216,9 +250,10 @@ class CancelTask final : public ToyTask {
  public:
   CancelTask(const ToyOptions& options, int64_t at, std::atomic<bool>* flag)
       : ToyTask(options), at_(at), flag_(flag) {}
-  StepLoss loss(const StepInfo& info) override {
+  using ToyTask::loss;
+  StepLoss loss(ToyBatch& batch, const StepInfo& info) override {
     if (info.step == at_) flag_->store(true);
-    return ToyTask::loss(info);
+    return ToyTask::loss(batch, info);
   }
 
  private:
@@ -227,7 +262,7 @@ class CancelTask final : public ToyTask {
 };
 
 TEST(Trainer, CancelSavesAndResumeIsBitIdentical) {
-  const TempDir dir;
+  const TempFolder dir;
   ToyOptions toy;
   toy.dropout = 0.2;
   const auto options = toy_training(20);
@@ -268,7 +303,7 @@ TEST(Trainer, CancelSavesAndResumeIsBitIdentical) {
 }
 
 TEST(Trainer, RefusesToOverwriteAndResumesAFinishedRun) {
-  const TempDir dir;
+  const TempFolder dir;
   ToyTask task({}), again({});
   auto options = toy_training(8);
   train_toy(task, options, dir / "run");
@@ -281,7 +316,7 @@ TEST(Trainer, RefusesToOverwriteAndResumesAFinishedRun) {
 }
 
 TEST(Trainer, ResumeWarnsAboutChangedOptions) {
-  const TempDir dir;
+  const TempFolder dir;
   ToyTask task({}), again({});
   auto options = toy_training(8);
   train_toy(task, options, dir / "run");
@@ -305,13 +340,14 @@ class WorseningTask final : public ToyTask {
     validations_ += 1;
     return {{"loss", validations_}};
   }
+  Selection selection() const override { return {"loss", false}; }
 
  private:
   double validations_ = 0;
 };
 
 TEST(Trainer, StopsEarlyAndKeepsTheBest) {
-  const TempDir dir;
+  const TempFolder dir;
   auto options = toy_training(100);
   options.patience = 2;
   WorseningTask task(ToyOptions{});
@@ -331,8 +367,62 @@ TEST(Trainer, StopsEarlyAndKeepsTheBest) {
   EXPECT_EQ(second.steps, 15);
 }
 
+// Training goes on from a checkpoint of another device, whose generator this one does not have.
+TEST(Trainer, ResumesARunOfAnotherDeviceWithAWarning) {
+  const TempFolder dir;
+  ToyTask task({}), again({});
+  auto options = toy_training(8);
+  train_toy(task, options, dir / "run");
+  const fs::path file = dir / "run" / "checkpoints/last/generators.safetensors";
+  nn::save_tensors(file, {{"rng.cuda", at::zeros({1, 16}, at::kByte)}});
+  options.resume = true;
+  options.max_steps = 12;
+  std::vector<std::string> warnings;
+  Context context;
+  context.log_sink = [&](LogLevel level, std::string_view text) {
+    if (level == LogLevel::kWarning) warnings.emplace_back(text);
+  };
+  EXPECT_EQ(train_toy(again, options, dir / "run", context).steps, 12);
+  ASSERT_EQ(warnings.size(), 2u) << "max-steps and the generator";
+  EXPECT_NE(warnings[1].find("rng.cpu"), std::string::npos) << warnings[1];
+  EXPECT_NE(warnings[1].find("another device"), std::string::npos) << warnings[1];
+  nn::save_tensors(file, {{"rng.cpu", at::zeros({1, 3}, at::kByte)}});
+  ToyTask third({});
+  EXPECT_THROW(train_toy(third, options, dir / "run"), DataError);
+}
+
+TEST(Trainer, SaysThatAnEarlierVersionWroteACheckpoint) {
+  const TempFolder dir;
+  ToyTask task({}), again({});
+  auto options = toy_training(4);
+  train_toy(task, options, dir / "run");
+  const fs::path file = dir / "run" / "checkpoints/last/state.json";
+  auto state = load_json(file);
+  state.erase("format");
+  save_json(file, state);
+  options.resume = true;
+  try {
+    train_toy(again, options, dir / "run");
+    FAIL() << "its positions cannot be read";
+  } catch (const DataError& error) {
+    EXPECT_NE(std::string(error.what()).find("earlier version"), std::string::npos) << error.what();
+  }
+}
+
+// What lies ahead of the loop must not count: a task whose data take their time, or none.
+TEST(Trainer, SavesThePositionOfWhatWasUsedNotOfWhatWasDrawnAhead) {
+  const TempFolder dir;
+  RowsTask task(2);
+  TrainerOptions options;
+  options.max_steps = 7;
+  options.accumulate = 3;
+  train_toy(task, options, dir / "run");
+  const auto state = CheckpointStore(dir / "run" / "checkpoints").read_state("last");
+  EXPECT_EQ(state["data"], json::parse(R"([{"first": 0, "at": 21}])"));
+}
+
 TEST(Trainer, BadOptionsAreRefused) {
-  const TempDir dir;
+  const TempFolder dir;
   ToyTask task({});
   auto options = toy_training(0);
   EXPECT_THROW(train_toy(task, options, dir / "run"), UsageError);

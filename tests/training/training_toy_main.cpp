@@ -11,6 +11,7 @@
 #include <functional>
 
 #include "parapet/core/error.h"
+#include "parapet/training/distributed.h"
 #include "parapet/training/trainer.h"
 #include "toy_task.h"
 
@@ -28,8 +29,9 @@ class ProgramTask final : public ToyTask {
  public:
   explicit ProgramTask(const ProgramOptions& options) : ToyTask(options.toy), options_(options) {}
 
-  StepLoss loss(const StepInfo& info) override {
-    StepLoss result = ToyTask::loss(info);
+  using ToyTask::loss;
+  StepLoss loss(ToyBatch& batch, const StepInfo& info) override {
+    StepLoss result = ToyTask::loss(batch, info);
     if (info.step == options_.kill_at) ::kill(::getpid(), SIGKILL);
     if (info.step == options_.limit_at) {
       ::signal(SIGXFSZ, SIG_IGN);

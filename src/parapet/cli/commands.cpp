@@ -23,6 +23,8 @@ CommandEntry tokenize_command();  // tokenize.cpp
 
 CommandEntry world_build_command();  // world.cpp
 
+CommandEntry world_clip_command();  // world_clip.cpp
+
 CommandEntry data_import_command();  // data_import.cpp
 
 CommandEntry harden_safe_clip_command();  // harden_safe_clip.cpp
@@ -35,11 +37,14 @@ CommandEntry report_command();  // report.cpp
 
 std::vector<CommandEntry> all_commands() {
   return {
-      tokenize_command(),       embed_command(),         world_build_command(),
-      data_import_command(),    train_clip_command(),    harden_safe_clip_command(),
-      eval_retrieval_command(), eval_zeroshot_command(), report_command(),
-      quantize_command(),       export_command(),        train_guard_command(),
-      eval_guard_command(),     guard_check_command(),   serve_command(),
+      tokenize_command(),         embed_command(),
+      world_build_command(),      world_clip_command(),
+      data_import_command(),      train_clip_command(),
+      harden_safe_clip_command(), eval_retrieval_command(),
+      eval_zeroshot_command(),    report_command(),
+      quantize_command(),         export_command(),
+      train_guard_command(),      eval_guard_command(),
+      guard_check_command(),      serve_command(),
   };
 }
 

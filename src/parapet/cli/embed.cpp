@@ -7,7 +7,7 @@
 #include "parapet/cli/run_support.h"
 #include "parapet/core/error.h"
 #include "parapet/core/strings.h"
-#include "parapet/engine/encoder/encoder.h"
+#include "parapet/engine/encoder/open_encoder.h"
 #include "parapet/nn/checkpoint.h"
 #include "parapet/text/text_file.h"
 
@@ -86,12 +86,15 @@ class Embed final : public Command {
                     format_number(stats.items / std::max(stats.seconds, 1e-9), 1) + "/s");
     };
     if (!images_.empty()) {
-      tensors.emplace_back("image_embeds", encoder->encode_images(locations, session.context));
-      report("images", encoder->image_stats());
+      EncodeStats stats;
+      tensors.emplace_back("image_embeds",
+                           encoder->encode_images(locations, session.context, &stats));
+      report("images", stats);
     }
     if (!texts_.empty()) {
-      tensors.emplace_back("text_embeds", encoder->encode_texts(texts, session.context));
-      report("texts", encoder->text_stats());
+      EncodeStats stats;
+      tensors.emplace_back("text_embeds", encoder->encode_texts(texts, session.context, &stats));
+      report("texts", stats);
     }
     nn::save_tensors(out_, tensors);
     return result;

@@ -14,6 +14,7 @@
 #include "parapet/core/random.h"
 #include "parapet/core/strings.h"
 #include "parapet/engine/cache/cached_encoder.h"
+#include "parapet/engine/encoder/open_encoder.h"
 #include "parapet/evaluation/evaluate_guard.h"
 #include "parapet/evaluation/report_html.h"
 #include "parapet/methods/guard_heads/heads.h"

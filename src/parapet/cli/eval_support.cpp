@@ -6,6 +6,8 @@
 #include "parapet/core/run_record.h"
 #include "parapet/data/bad_images.h"
 #include "parapet/engine/cache/cached_encoder.h"
+#include "parapet/engine/encoder/model_stamp.h"
+#include "parapet/engine/encoder/open_encoder.h"
 #include "parapet/evaluation/report_html.h"
 
 namespace parapet::cli {
@@ -74,9 +76,12 @@ OpenedEvaluation open_evaluation(const EvalOptions& options, const Session& sess
   const auto open_original = [&](const std::string& model) {
     EncoderOptions plain = encoder;
     plain.adapter.clear();
+    const ModelStamp stamp({model});
     auto inner = open_encoder(model, plain, session.context);
     if (options.reference_cache.empty()) return inner;
-    return cached_encoder(std::move(inner), encoder_key(model, plain), options.reference_cache);
+    const std::string key = encoder_key(model, plain);
+    stamp.require_unchanged();  // the key is of what was loaded
+    return cached_encoder(std::move(inner), key, options.reference_cache);
   };
   OpenedEvaluation opened;
   std::map<std::string, fs::path> inputs = {{"model", options.model}, {"data", options.data}};

@@ -43,8 +43,8 @@ class ExportCommand : public Command {
   nlohmann::json run(const Session& session) override {
     ClipModel model = import_clip(model_, config_from_);
     if (!adapter_.empty()) {
-      nn::load_lora(model.linears(), adapter_);
-      nn::merge_lora(model.linears());
+      nn::load_lora(model, adapter_);
+      nn::merge_lora(model);
     }
     if (!into_.empty()) {
       const ClipExport written = put_into_llava(model, into_, out_);

@@ -1,4 +1,5 @@
-// What the commands around guard heads share: finding heads and their model, calibrating.
+// What the commands around guard heads share: finding heads and their model, and the samples they
+// know.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -8,17 +9,6 @@
 #include "parapet/methods/guard_heads/train_guard.h"
 
 namespace parapet::cli {
-
-struct CalibrationOptions {
-  std::string method = "platt";  // none | temperature | platt | isotonic
-  double alpha = 0.05;           // bound on misses below, alarms above the review band
-  void visit(OptionList& list);
-  void validate(Problems& problems) const;
-};
-
-// Fits maps and thresholds for every output that has both classes; the others are named in a
-// warning and keep the plain sigmoid.
-void calibrate(TrainedGuard& guard, const CalibrationOptions& options, const Context& context);
 
 // Heads and the CLIP folder they belong to, from a run of `train guard`, a CLIP folder with heads
 // inside, or both named.

@@ -57,6 +57,10 @@ CalibrationSet from_data_set(const fs::path& folder, const std::string& split_na
   return all;
 }
 
+std::string content_of(const std::string& image) {
+  return sha256_hex(read_location(image, int64_t{64} << 20));
+}
+
 // Shuffles, leaves out repeats (by content), and cuts into `first` and `second` items, or into
 // halves where there are fewer.
 void share_out(std::vector<std::string> items, bool images, Random random, int64_t first,
@@ -66,13 +70,31 @@ void share_out(std::vector<std::string> items, bool images, Random random, int64
   std::vector<std::string> kept;
   for (const std::string& item : items) {
     if (static_cast<int64_t>(kept.size()) >= first + second) break;
-    if (seen.insert(images ? sha256_hex(read_location(item, int64_t{64} << 20)) : item).second)
-      kept.push_back(item);
+    if (seen.insert(images ? content_of(item) : item).second) kept.push_back(item);
   }
   const auto count = static_cast<int64_t>(kept.size());
   const auto cut = kept.begin() + (count < first + second ? count / 2 : first);
   one.assign(kept.begin(), cut);
   two.assign(cut, kept.end());
+}
+
+// The gate on AUROC measures inputs that the ranges were not fitted to.
+void require_not_calibrated(const CalibrationSet& calibration,
+                            const std::vector<LabelSample>& samples, const std::string& source) {
+  std::set<std::string> images;
+  for (const auto& image : calibration.images) images.insert(content_of(image));
+  const std::set<std::string> texts(calibration.texts.begin(), calibration.texts.end());
+  int64_t shared_images = 0, shared_texts = 0;
+  for (const LabelSample& sample : samples) {
+    shared_images += !sample.image.empty() && images.contains(content_of(sample.image));
+    shared_texts += !sample.text.empty() && texts.contains(sample.text);
+  }
+  if (shared_images + shared_texts == 0) return;
+  throw UsageError(
+      "--labels: " + std::to_string(shared_images) + " pictures and " +
+      std::to_string(shared_texts) + " texts of " + source +
+      " are among the inputs that calibrate, so that its gate would measure what the "
+      "ranges were fitted to. Name other calibration inputs or another --labels-split.");
 }
 
 class Quantize final : public Command {
@@ -124,7 +146,7 @@ class Quantize final : public Command {
 
  private:
   CalibrationSet gather() const;
-  QuantizationGate guard_gate(const Session& session) const;
+  QuantizationGate guard_gate(const Session& session, const CalibrationSet& calibration) const;
   Report make_report(const CalibrationResult& result, const Session& session) const;
   void copy_model() const;
 
@@ -137,7 +159,8 @@ class Quantize final : public Command {
 };
 
 // Everything that can be wrong with heads and labels is found here, before any computing.
-QuantizationGate Quantize::guard_gate(const Session& session) const {
+QuantizationGate Quantize::guard_gate(const Session& session,
+                                      const CalibrationSet& calibration) const {
   const fs::path folder = find_heads(heads_);
   auto heads = std::make_shared<const GuardHeads>(GuardHeads::load(folder));
   heads->check_model(model_content_key(model_), model_);
@@ -147,6 +170,7 @@ QuantizationGate Quantize::guard_gate(const Session& session) const {
   auto samples = load_labels(labels_, labels_split_, options);
   require_samples(samples.size(), labels_, "labels.jsonl", labels_split_);
   require_unseen(folder, samples, labels_, session.context);
+  require_not_calibrated(calibration, samples, labels_);
   return [heads, samples = std::move(samples), drop = max_auroc_drop_, context = session.context](
              Encoder& reference, Encoder& quantized) {
     return auroc_gates(*heads, samples, drop, reference, quantized, context);
@@ -228,7 +252,7 @@ nlohmann::json Quantize::run(const Session& session) {
   share_out(all.texts, false, Random::named(seed, "quantize.texts"), samples_, held_out_,
             calibration.texts, held_out.texts);
   calibrate_.threads = session.common.threads;
-  if (!heads_.empty()) calibrate_.gates = {guard_gate(session)};
+  if (!heads_.empty()) calibrate_.gates = {guard_gate(session, calibration)};
   const CalibrationResult result =
       calibrate(model_, calibration, held_out, calibrate_, session.context);
   fs::create_directories(out_);

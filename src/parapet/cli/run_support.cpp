@@ -28,7 +28,7 @@ RunDirectory open_run(const std::string& out, const Session& session,
   if (communicator.is_main()) {
     RunDirectory::create(out, run_info(session, inputs), resume);
   }
-  communicator.barrier();
+  communicator.meet(session.context);  // hashing large inputs takes longer than a collective may
   return RunDirectory(out);
 }
 

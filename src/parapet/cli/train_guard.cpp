@@ -15,12 +15,8 @@ class TrainGuard final : public Command {
   void visit(OptionList& list) override {
     list.require("out", out_, "run directory to write");
     options_.visit(list);
-    calibration_.visit(list);
   }
-  void validate(Problems& problems) const override {
-    options_.validate(problems);
-    calibration_.validate(problems);
-  }
+  void validate(Problems& problems) const override { options_.validate(problems); }
 
   nlohmann::json run(const Session& session) override {
     options_.device = session.common.device;
@@ -30,8 +26,7 @@ class TrainGuard final : public Command {
     const RunDirectory run =
         open_run(out_, session, {{"model", options_.model}, {"data", options_.data}},
                  options_.trainer.resume, *communicator);
-    TrainedGuard guard = train_guard(options_, run, *communicator, session.context);
-    calibrate(guard, calibration_, session.context);
+    const TrainedGuard guard = train_guard(options_, run, *communicator, session.context);
     const auto heads = run.path() / "heads";
     if (communicator->is_main()) {
       save_heads(heads, guard.net, guard.info);
@@ -50,7 +45,6 @@ class TrainGuard final : public Command {
  private:
   std::string out_;
   TrainGuardOptions options_;
-  CalibrationOptions calibration_;
 };
 
 }  // namespace

@@ -182,8 +182,4 @@ void require_samples(size_t count, const fs::path& folder, std::string_view file
                   "Check the field 'split' of its records.");
 }
 
-std::string resolve_location(const fs::path& folder, const std::string& value) {
-  return value.empty() || fs::path(value).is_absolute() ? value : (folder / value).string();
-}
-
 }  // namespace parapet

@@ -4,8 +4,9 @@
 #include <set>
 #include <string>
 
+#include "parapet/core/context.h"
 #include "parapet/core/error.h"
-#include "parapet/data/importers.h"
+#include "parapet/data/import_options.h"
 #include "parapet/data/records.h"
 
 namespace parapet::importing {

@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "parapet/core/file_draft.h"
-#include "parapet/data/dataset.h"
+#include "parapet/data/samples.h"
 
 namespace parapet {
 

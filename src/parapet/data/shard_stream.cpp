@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "parapet/core/error.h"
 #include "parapet/core/json.h"
 #include "parapet/core/strings.h"
 #include "parapet/data/records.h"
+#include "parapet/data/sources/order.h"
 
 namespace parapet {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "parapet/data/loader.h"
+#include "parapet/data/sources/source.h"
 #include "parapet/formats/tar.h"
 
 namespace parapet {

@@ -1,5 +1,7 @@
 #include "parapet/evaluation/exact_dot.h"
 
+#include "parapet/core/cpu_features.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 // g++ 12's own intrinsics start from a value they call undefined; the warning is about that.
@@ -67,7 +69,7 @@ __attribute__((target("avx512f"))) float quick_avx512(const float* a, const floa
 
 double exact_dot(const float* a, const float* b, int64_t n) {
 #if defined(__x86_64__)
-  static const bool wide = __builtin_cpu_supports("avx512f");
+  static const bool wide = cpu_features().avx512f;
   if (wide) return dot_avx512(a, b, n);
 #endif
   return dot_portable(a, b, n);
@@ -75,7 +77,7 @@ double exact_dot(const float* a, const float* b, int64_t n) {
 
 float quick_dot(const float* a, const float* b, int64_t n) {
 #if defined(__x86_64__)
-  static const bool wide = __builtin_cpu_supports("avx512f");
+  static const bool wide = cpu_features().avx512f;
   if (wide) return quick_avx512(a, b, n);
 #endif
   return static_cast<float>(dot_portable(a, b, n));

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "parapet/core/cpu_features.h"
 #include "parapet/evaluation/exact_dot.h"
 
 #if defined(__x86_64__)
@@ -188,13 +189,8 @@ void kernel(const KernelInput&, uint64_t[kGroup]) {}
 }  // namespace
 
 bool Int8Gallery::supported(int64_t d) {
-#if defined(__x86_64__)
   // 255 * 127 * d must stay inside 31 bits, with the offset.
-  return d <= 32768 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw");
-#else
-  (void)d;
-  return false;
-#endif
+  return d <= 32768 && cpu_features().int8_products();
 }
 
 Int8Gallery::Int8Gallery(const at::Tensor& gallery, const at::Tensor& query_mean)

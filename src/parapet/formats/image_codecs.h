@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "parapet/formats/image.h"
+#include "parapet/formats/pixels.h"
 
 namespace parapet::image_detail {
 

@@ -15,7 +15,9 @@ std::vector<std::string> ClassifierSignal::categories() const {
 }
 
 void ClassifierSignal::score(const SignalInput& input, SignalOutput& output) {
-  for (const PreparedPart& part : input.parts) {
+  // The newest first: a deadline leaves out the oldest.
+  for (auto it = input.parts.rbegin(); it != input.parts.rend(); ++it) {
+    const PreparedPart& part = *it;
     if (part.modality != Modality::kImage) continue;
     ScanFailure failure;
     failure.part = part.part;
@@ -33,6 +35,7 @@ void ClassifierSignal::score(const SignalInput& input, SignalOutput& output) {
         one.category = score.category;
         one.modality = Modality::kImage;
         one.part = part.part;
+        one.view = part.view;
         one.value = std::clamp(static_cast<double>(score.score), 0.0, 1.0);
         one.signal = name_;
         output.scores.push_back(std::move(one));
@@ -46,7 +49,7 @@ void ClassifierSignal::score(const SignalInput& input, SignalOutput& output) {
   }
 }
 
-void ClassifierSignal::probe() {
+void ClassifierSignal::probe(Clock::time_point /*deadline*/) {
   const Image grey{32, 32, std::vector<uint8_t>(32 * 32 * 3, 128)};
   classifier_->score(grey);
 }

@@ -19,7 +19,7 @@ class ClassifierSignal final : public Signal {
   bool scans(Modality modality) const override { return modality == Modality::kImage; }
   std::vector<std::string> categories() const override;
   void score(const SignalInput& input, SignalOutput& output) override;
-  void probe() override;
+  void probe(Clock::time_point deadline) override;
 
  private:
   std::string name_;

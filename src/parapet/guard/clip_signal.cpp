@@ -6,13 +6,10 @@
 #include <set>
 
 #include "parapet/core/error.h"
-#include "parapet/guard/text_chunks.h"
 
 namespace parapet::guard {
 namespace {
 
-// CLIP's text towers take 77 tokens, two of them special.
-constexpr int64_t kTextTokens = 75;
 constexpr const char* kAnyHarm = "any_harm";
 constexpr const char* kContradiction = "contradiction";
 
@@ -37,6 +34,24 @@ double cosine_of(std::span<const float> a, std::span<const float> b) {
   double sum = 0;
   for (size_t k = 0; k < std::min(a.size(), b.size()); ++k) sum += static_cast<double>(a[k]) * b[k];
   return sum;
+}
+
+ScanFailure failure_of(const PreparedPart& part, std::string reason, std::string detail) {
+  ScanFailure failure;
+  failure.part = part.part;
+  failure.level = "clip";
+  failure.reason = std::move(reason);
+  failure.detail = std::move(detail);
+  return failure;
+}
+
+// Leaves the oldest quarter and the newest of more pieces than `most`; false when that was not
+// needed.
+bool keep_ends(std::vector<TextChunk>& chunks, size_t most) {
+  if (chunks.size() <= most) return false;
+  const auto first = static_cast<std::ptrdiff_t>(most / 4);
+  chunks.erase(chunks.begin() + first, chunks.end() - (static_cast<std::ptrdiff_t>(most) - first));
+  return true;
 }
 
 // Keeps the highest score per category of several chunks.
@@ -74,52 +89,60 @@ std::vector<std::string> ClipSignal::categories() const {
   return {names.begin(), names.end()};
 }
 
-void ClipSignal::probe() {
-  const Image grey{32, 32, std::vector<uint8_t>(32 * 32 * 3, 128)};
-  auto image = encoder_->batches->encode_image(grey);
-  auto text = encoder_->batches->encode_text("a photo");
-  for (auto* future : {&image, &text}) {
-    const EncodeResult result = future->get();
+void ClipSignal::probe(Clock::time_point deadline) {
+  for (std::future<EncodeResult>& answer : encoder_->batches->probe(deadline)) {
+    // An encoder that hangs answers nothing, not even that it is late.
+    if (answer.wait_until(deadline) != std::future_status::ready)
+      throw Error(ErrorKind::kInternal, "the encoder did not answer in time");
+    const EncodeResult result = answer.get();
     if (!result.ok())
-      throw UsageError("the encoder did not answer: " +
-                       (result.error.empty() ? reason_of(result.status) : result.error));
+      throw Error(ErrorKind::kInternal,
+                  "the encoder did not answer: " +
+                      (result.error.empty() ? reason_of(result.status) : result.error));
   }
+}
+
+struct ClipSignal::Waiting {
+  const PreparedPart* part;
+  std::vector<std::future<EncodeResult>> futures;
+};
+
+// Pieces of a text; what the model does not read of it is a failure.
+std::vector<TextChunk> ClipSignal::chunks_of(const PreparedPart& part, SignalOutput& output) const {
+  auto chunks = text_chunks(part.text, *encoder_->tokenizer, text_tokens_);
+  const size_t count = chunks.size(), most = static_cast<size_t>(max_chunks_);
+  if (keep_ends(chunks, most))
+    output.failures.push_back(failure_of(part, "text_too_long",
+                                         "of its " + std::to_string(count) +
+                                             " pieces only the first " + std::to_string(most / 4) +
+                                             " and the last " + std::to_string(most - most / 4) +
+                                             " were scored ([clip] max_text_chunks)"));
+  if (!std::all_of(chunks.begin(), chunks.end(), [](const TextChunk& one) { return one.readable; }))
+    output.failures.push_back(
+        failure_of(part, "text_unread", "a piece of it goes past what the model reads at once"));
+  return chunks;
+}
+
+ClipSignal::Waiting ClipSignal::submit(const PreparedPart& part, const SignalInput& input,
+                                       SignalOutput& output) const {
+  Waiting one{&part, {}};
+  if (part.modality == Modality::kImage) {
+    one.futures.push_back(encoder_->batches->encode_image(*part.image, part.bytes, input.deadline));
+    return one;
+  }
+  auto chunks = chunks_of(part, output);
+  for (auto chunk = chunks.rbegin(); chunk != chunks.rend(); ++chunk)
+    one.futures.push_back(encoder_->batches->encode_text(std::move(chunk->text), input.deadline));
+  return one;
 }
 
 std::vector<ClipSignal::Embedded> ClipSignal::embed(const SignalInput& input,
                                                     SignalOutput& output) const {
-  struct Waiting {
-    const PreparedPart* part;
-    std::vector<std::future<EncodeResult>> futures;
-  };
+  // The newest first: a deadline or a full queue leaves out the oldest.
   std::vector<Waiting> waiting;
-  const auto fail = [&](const PreparedPart& part, std::string reason, std::string detail) {
-    ScanFailure failure;
-    failure.part = part.part;
-    failure.level = "clip";
-    failure.reason = std::move(reason);
-    failure.detail = std::move(detail);
-    output.failures.push_back(std::move(failure));
-  };
-  for (const PreparedPart& part : input.parts) {
-    Waiting one{&part, {}};
-    if (part.modality == Modality::kImage) {
-      one.futures.push_back(
-          encoder_->batches->encode_image(*part.image, part.bytes, input.deadline));
-    } else {
-      auto chunks = text_chunks(part.text, *encoder_->tokenizer, kTextTokens);
-      if (static_cast<int64_t>(chunks.size()) > max_chunks_) {
-        fail(part, "text_too_long",
-             "only the first " + std::to_string(max_chunks_) + " of " +
-                 std::to_string(chunks.size()) + " pieces were scored ([clip] max_text_chunks)");
-        chunks.resize(static_cast<size_t>(max_chunks_));
-      }
-      for (TextChunk& chunk : chunks)
-        one.futures.push_back(
-            encoder_->batches->encode_text(std::move(chunk.text), input.deadline));
-    }
-    waiting.push_back(std::move(one));
-  }
+  for (auto part = input.parts.rbegin(); part != input.parts.rend(); ++part)
+    waiting.push_back(submit(*part, input, output));
+  std::reverse(waiting.begin(), waiting.end());
   std::vector<Embedded> embedded;
   for (Waiting& one : waiting) {
     Embedded part{one.part, {}};
@@ -130,7 +153,7 @@ std::vector<ClipSignal::Embedded> ClipSignal::embed(const SignalInput& input,
         part.embeddings.push_back(std::move(result.embedding));
       } else if (!failed) {
         failed = true;
-        fail(*one.part, reason_of(result.status), result.error);
+        output.failures.push_back(failure_of(*one.part, reason_of(result.status), result.error));
       }
     }
     if (!part.embeddings.empty()) {
@@ -182,6 +205,7 @@ void ClipSignal::score_part(const Embedded& part, SignalOutput& output) const {
   base.modality = part.part->modality;
   base.part = part.part->part;
   base.from_ocr = part.part->from_ocr;
+  base.view = part.part->view;
   const bool image = base.modality == Modality::kImage;
   for (const Embedding& embedding : part.embeddings) {
     if (heads_) {
@@ -215,6 +239,7 @@ void ClipSignal::score_pair(const Embedded& image, const Embedded& text,
   base.modality = Modality::kJoint;
   base.part = image.part->part;
   base.text_part = text.part->part;
+  base.view = image.part->view;
   // A text contradicts an image when none of its pieces fits.
   double contradiction = 1, disagreement = 1;
   for (const Embedding& embedding : text.embeddings) {
@@ -226,13 +251,15 @@ void ClipSignal::score_pair(const Embedded& image, const Embedded& text,
     add_head_scores(scores.joint(), base, own);
     contradiction = std::min(contradiction, static_cast<double>(scores.contradiction));
   }
-  if (heads_) {
+  // Another view of a picture fits no text; whether they agree is asked of the picture itself.
+  const bool itself = image.part->view.empty();
+  if (heads_ && itself) {
     base.category = kContradiction;
     base.value = contradiction;
     base.review = undecided(kContradiction, contradiction);
     own.scores.push_back(base);
   }
-  if (!benign_cosines_.empty()) {
+  if (!benign_cosines_.empty() && itself) {
     base.signal = "clip.consistency";
     base.category = consistency_category_;
     base.value = disagreement;
@@ -295,9 +322,9 @@ std::vector<double> ClipSignal::rescore_images(std::span<const Image> images,
 
 std::string ClipSignal::deciding_piece(const std::string& text, const std::string& category,
                                        Modality modality, std::span<const float> other) const {
-  auto chunks = text_chunks(text, *encoder_->tokenizer, kTextTokens);
+  auto chunks = text_chunks(text, *encoder_->tokenizer, text_tokens_);
   if (chunks.size() < 2) return text;
-  chunks.resize(std::min(chunks.size(), static_cast<size_t>(max_chunks_)));
+  keep_ends(chunks, static_cast<size_t>(max_chunks_));
   std::vector<std::string> pieces;
   for (TextChunk& chunk : chunks) pieces.push_back(std::move(chunk.text));
   const auto scores = rescore_texts(pieces, category, modality, other);

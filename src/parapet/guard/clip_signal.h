@@ -12,6 +12,7 @@
 #include "parapet/engine/encoder/model_store.h"
 #include "parapet/guard/policy.h"
 #include "parapet/guard/signal.h"
+#include "parapet/guard/text_chunks.h"
 #include "parapet/methods/guard_heads/heads.h"
 
 namespace parapet::guard {
@@ -39,7 +40,7 @@ class ClipSignal final : public Signal {
   // Those that something other than the heads scores.
   std::vector<std::string> categories_beside_heads() const;
   void score(const SignalInput& input, SignalOutput& output) override;
-  void probe() override;
+  void probe(Clock::time_point deadline) override;
 
   // The highest score of a category over changed copies of one part, for explanations: `other` is
   // the embedding of the other half of a pair, empty for a single part. Empty results where the
@@ -49,8 +50,8 @@ class ClipSignal final : public Signal {
   std::vector<double> rescore_texts(const std::vector<std::string>& texts,
                                     const std::string& category, Modality modality,
                                     std::span<const float> other) const;
-  // The piece of a long text (77 tokens) that has the highest score, or for contradiction the
-  // lowest: the one that decided. A short text itself.
+  // The piece of a long text (as much as the model reads) that has the highest score, or for
+  // contradiction the lowest: the one that decided. A short text itself.
   std::string deciding_piece(const std::string& text, const std::string& category,
                              Modality modality, std::span<const float> other) const;
   const SharedEncoder& encoder() const { return *encoder_; }
@@ -64,6 +65,9 @@ class ClipSignal final : public Signal {
   void load_zeroshot(const ZeroShotOptions& options, const ClipOptions& clip);
   void load_consistency(const Policy& policy);
   void check_categories(const Policy& policy) const;
+  struct Waiting;  // the same, still being computed
+  Waiting submit(const PreparedPart& part, const SignalInput& input, SignalOutput& output) const;
+  std::vector<TextChunk> chunks_of(const PreparedPart& part, SignalOutput& output) const;
   std::vector<Embedded> embed(const SignalInput& input, SignalOutput& output) const;
   void score_part(const Embedded& part, SignalOutput& output) const;
   void score_pair(const Embedded& image, const Embedded& text, SignalOutput& output) const;
@@ -79,6 +83,7 @@ class ClipSignal final : public Signal {
   std::vector<double> benign_cosines_;  // sorted; empty = no consistency score
   std::string consistency_category_;
   bool conformal_ = true;
+  int64_t text_tokens_ = 0;  // of a text that the model reads, without the special ones around it
   int64_t max_chunks_ = 64;
   std::string version_;
 };

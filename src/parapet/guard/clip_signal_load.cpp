@@ -93,6 +93,13 @@ std::shared_ptr<ClipSignal> ClipSignal::load(const Policy& policy,
   signal->encoder_ = std::move(encoder);
   signal->conformal_ = clip.conformal;
   signal->max_chunks_ = clip.max_text_chunks;
+  const auto around = static_cast<int64_t>(signal->encoder_->tokenizer->encode("").size());
+  const int64_t context_length = signal->encoder_->batches->text_context();
+  // Without a limit of the model's own a piece is as long as CLIP's.
+  signal->text_tokens_ = (context_length > 0 ? context_length : 77) - around;
+  if (signal->text_tokens_ < 1)
+    throw DataError(clip.model.string(), "its text tower reads " + std::to_string(context_length) +
+                                             " tokens, which leaves none for a text");
   Sha256 version;
   version.update(signal->encoder_->version);
   if (!clip.heads.empty()) {

@@ -95,9 +95,10 @@ void Decider::apply_score(Score& score, const CategoryRule& rule, CategoryResult
     result.review = true;
   // The strongest action decides; of equals the highest score.
   const bool stronger = action > result.shadow_action ||
-                        (action == result.shadow_action && score.value >= result.score);
+                        (action == result.shadow_action && score.value >= result.decided_score);
   if (stronger) {
     result.decided_by = score.modality;
+    result.decided_score = score.value;
     result.flag_at = rule.flag;
     result.block_at = rule.block;
     result.flag_from = rule.flag ? rule.flag_from : "";
@@ -123,8 +124,11 @@ CategoryResult Decider::category_result(const std::string& category, Decision& d
     if (!best || score.value > *best) best = score.value;
     if (const auto* rule = policy_.rule(profile_, category, score.modality, side_)) {
       apply_score(score, *rule, result, decision);
-    } else if (score.value >= result.score) {
+    } else if (result.shadow_action == Action::kAllow && score.value >= result.decided_score) {
       result.decided_by = score.modality;
+      result.decided_score = score.value;
+      result.flag_at = result.block_at = std::nullopt;  // the policy gives this one none
+      result.flag_from = result.block_from = "";
       result.part = score.part;
       result.severity = severity_of(score.value, CategoryRule{}.severity);
     }
@@ -182,12 +186,13 @@ std::string Decider::reason(const Decision& decision) const {
   std::vector<std::string> why;
   for (const CategoryResult& category : decision.categories) {
     const Action action = std::max(category.action, category.shadow_action);
-    if (action == Action::kAllow || category.score == 0) continue;
-    const bool at_block = category.block_at && category.score >= *category.block_at;
+    const double score = category.decided_score;
+    if (action == Action::kAllow || score == 0) continue;
+    const bool at_block = category.block_at && score >= *category.block_at;
     const auto& threshold = at_block ? category.block_at : category.flag_at;
     const std::string& name = at_block ? category.block_from : category.flag_from;
-    if (!threshold || category.score < *threshold) continue;
-    why.push_back(category.category + " " + show_score(category.score) + " in the " +
+    if (!threshold || score < *threshold) continue;
+    why.push_back(category.category + " " + show_score(score) + " in the " +
                   std::string(modality_name(category.decided_by)) + " (" +
                   (at_block ? "block" : "flag") + " at " + (name.empty() ? "" : name + ", ") +
                   show_score(*threshold) + ")" +

@@ -25,9 +25,10 @@ std::string_view scan_state_name(ScanState state);  // scanned, partly_scanned, 
 
 // One thing that could not be scanned. `reason` is a stable word for metrics and clients:
 // too_many_parts, too_large, too_small, empty, bad_url, host_not_allowed, private_address,
-// fetch_failed, bad_data_uri, bad_image, deadline, overloaded, signal_failed, text_too_long,
-// rule_limit (a regex ran into its step limit), no_signal (the policy looks at nothing of that
-// kind), audit_failed.
+// fetch_failed, bad_data_uri, bad_base64, bad_image, deadline, overloaded, signal_failed,
+// text_too_long, text_unread (the model would stop within a piece of it), rule_limit (a regex ran
+// into its step limit), no_signal (the policy looks at nothing of that kind), unsupported_type
+// (nothing here reads that kind of content), audit_failed.
 struct ScanFailure {
   int part = -1;      // index into GuardRequest::parts; -1 = the request as a whole
   std::string level;  // limits, hash, rules, clip, classifier, ocr, consistency
@@ -41,12 +42,15 @@ struct ScanFailure {
 struct Score {
   std::string category;  // leaf of the taxonomy, or "contradiction"
   Modality modality = Modality::kText;
-  int part = -1;                   // text or image part; for kJoint the image
-  int text_part = -1;              // for kJoint the text; for a text read from an image, -1
-  double value = 0;                // 0..1, calibrated where the signal is
-  std::string signal;              // e.g. "clip.heads", "clip.zeroshot", "classifier.opennsfw"
-  bool from_ocr = false;           // the text was read from image `part`
-  bool review = false;             // the signal itself calls it undecided (conformal set)
+  int part = -1;          // text or image part; for kJoint the image
+  int text_part = -1;     // for kJoint the text; for a text read from an image, -1
+  double value = 0;       // 0..1, calibrated where the signal is
+  std::string signal;     // e.g. "clip.heads", "clip.zeroshot", "classifier.opennsfw"
+  bool from_ocr = false;  // the text was read from image `part`
+  bool review = false;    // the signal itself calls it undecided (conformal set)
+  // Of a part with several views (transparency, 16-bit grey) the one that scored highest: "black",
+  // "opaque", "alpha", "clipped", "stretched" (formats/image_views.h); empty = the picture itself.
+  std::string view;
   Action action = Action::kAllow;  // what the policy makes of it, in force
 };
 
@@ -63,7 +67,8 @@ struct CategoryResult {
   // scale; empty where it wrote numbers.
   std::string flag_from, block_from;
   Modality decided_by = Modality::kText;
-  int part = -1;  // that gave the highest score
+  double decided_score = 0;  // the score that met the thresholds, or came nearest
+  int part = -1;             // that gave it
   // Azure's scale for images: 0 safe, 2 low, 4 medium, 6 high. Of a rule by its action: flag 2,
   // modify 4, block 6.
   int severity = 0;
@@ -82,6 +87,7 @@ struct RuleHit {
   bool from_ocr = false;
   size_t begin = 0, end = 0;       // word, regex
   int distance = -1;               // pdq: differing bits
+  std::string view;                // as of a score
   std::string detail;              // e.g. the list entry's id
   Action action = Action::kAllow;  // what the rule enforces
   Action shadow_action = Action::kAllow;
@@ -90,14 +96,16 @@ struct RuleHit {
 struct PartResult {
   std::string label;
   Modality modality = Modality::kText;
+  std::string unread_type;  // "input_audio": of a part that nothing here reads; empty = it is read
   ScanState state = ScanState::kScanned;
   std::vector<std::string> scanned_by;  // levels that looked at it
   Action action = Action::kAllow;       // strongest of what concerns this part
   std::string sha256;                   // of its bytes
   int64_t bytes = 0;
-  int64_t width = 0, height = 0;  // images
-  std::string pdq;                // images: 64 hexadecimal digits; empty below the quality floor
-  int ocr_characters = -1;        // images: text read from it; -1 = not tried
+  int64_t width = 0, height = 0;   // images
+  std::string pdq;                 // images: 64 hexadecimal digits; empty below the quality floor
+  int ocr_characters = -1;         // images: text read from it; -1 = not tried
+  std::vector<std::string> views;  // images: further views that were looked at
 };
 
 // A part as it may be shown: blurred, masked, replaced or its embedding redirected.

@@ -31,17 +31,20 @@ std::string label(const Decision& decision, int part) {
 
 Json part_json(const PartResult& part) {
   Json json = {{"label", utf8(part.label)},
-               {"modality", modality_name(part.modality)},
+               {"modality", part.unread_type.empty() ? modality_name(part.modality) : "other"},
                {"state", scan_state_name(part.state)},
                {"action", action_name(part.action)},
                {"scanned_by", part.scanned_by},
                {"sha256", part.sha256},
                {"bytes", part.bytes}};
-  if (part.modality == Modality::kImage) {
+  if (!part.unread_type.empty()) {
+    json["type"] = utf8(part.unread_type);
+  } else if (part.modality == Modality::kImage) {
     json["width"] = part.width;
     json["height"] = part.height;
     if (!part.pdq.empty()) json["pdq"] = part.pdq;
     if (part.ocr_characters >= 0) json["ocr_characters"] = part.ocr_characters;
+    if (!part.views.empty()) json["views"] = part.views;
   }
   return json;
 }
@@ -80,6 +83,7 @@ Json score_json(const Score& score) {
   if (score.text_part >= 0) json["text_part"] = score.text_part;
   if (score.from_ocr) json["from_ocr"] = true;
   if (score.review) json["review"] = true;
+  if (!score.view.empty()) json["view"] = score.view;
   return json;
 }
 
@@ -96,6 +100,7 @@ Json rule_json(const Decision& decision, const RuleHit& hit) {
     json["end"] = hit.end;
   }
   if (hit.from_ocr) json["from_ocr"] = true;
+  if (!hit.view.empty()) json["view"] = hit.view;
   if (hit.distance >= 0) json["distance"] = hit.distance;
   if (!hit.detail.empty()) json["detail"] = utf8(hit.detail);
   return json;

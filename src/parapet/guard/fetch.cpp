@@ -163,20 +163,25 @@ Fetched Fetcher::fetch(std::string_view text, int64_t max_bytes,
                 "more than " + std::to_string(options_.max_redirects) + " redirects");
 }
 
+Fetched read_base64(std::string_view text, int64_t max_bytes) {
+  if (base64_decoded_bound(text) > max_bytes + 2)
+    return failed("too_large", "more than " + format_bytes(max_bytes));
+  try {
+    return {base64_decode(text, "base64", max_bytes), "", ""};
+  } catch (const DataError& error) {
+    return failed("bad_base64", error.problem());
+  }
+}
+
 Fetched read_data_uri(std::string_view uri, int64_t max_bytes) {
   const size_t comma = uri.find(',');
   if (comma == std::string_view::npos || comma > 256)
     return failed("bad_data_uri", "no ',' after the media type");
   if (!to_lower_ascii(uri.substr(0, comma)).ends_with(";base64"))
     return failed("bad_data_uri", "only base64 data URIs are read");
-  const std::string_view payload = uri.substr(comma + 1);
-  if (base64_decoded_bound(payload) > max_bytes + 2)
-    return failed("too_large", "more than " + format_bytes(max_bytes));
-  try {
-    return {base64_decode(payload, "data URI", max_bytes), "", ""};
-  } catch (const DataError& error) {
-    return failed("bad_data_uri", error.problem());
-  }
+  Fetched fetched = read_base64(uri.substr(comma + 1), max_bytes);
+  if (fetched.reason == "bad_base64") fetched.reason = "bad_data_uri";
+  return fetched;
 }
 
 }  // namespace parapet::guard

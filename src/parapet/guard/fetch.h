@@ -31,6 +31,8 @@ class Fetcher {
   bool only_public_;
 };
 
+// The bytes of base64 alone; `reason` bad_base64 or too_large.
+Fetched read_base64(std::string_view text, int64_t max_bytes);
 // The bytes of a data: URI; `reason` bad_data_uri or too_large.
 Fetched read_data_uri(std::string_view uri, int64_t max_bytes);
 

@@ -45,8 +45,10 @@ bool gif_frames(std::string_view bytes) {
     } else if (kind == 0x2C) {  // a picture
       if (++frames > 1) return true;
       at = after_gif_blocks(bytes, at + 11 + gif_table(byte_at(bytes, at + 9)));
-    } else {
+    } else if (kind == 0x3B) {  // the end
       return false;
+    } else {
+      ++at;  // readers skip what is none of these
     }
   }
   return false;

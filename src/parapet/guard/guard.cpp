@@ -5,6 +5,7 @@
 #include <random>
 
 #include "parapet/core/error.h"
+#include "parapet/core/swapped.h"
 #include "parapet/guard/audit_log.h"
 #include "parapet/guard/pipeline.h"
 
@@ -35,29 +36,26 @@ std::shared_ptr<AuditLog> open_audit(const Policy& policy, const GuardOptions& o
 
 }  // namespace
 
+// What a request takes hold of, whole.
+struct Guard::Held::State {
+  std::unique_ptr<const Pipeline> pipeline;
+  std::shared_ptr<AuditLog> audit;
+};
+
 struct Guard::Impl {
+  using State = Held::State;
   Impl(GuardOptions given, const Context& where)
       : options(std::move(given)),
         context(where),
         models(options.cache, options.batching, options.embeddings, context) {}
-  // What a request takes hold of, whole.
-  struct State {
-    std::shared_ptr<const Pipeline> pipeline;
-    std::shared_ptr<AuditLog> audit;
-  };
   GuardOptions options;
   Context context;
   ModelStore models;
   std::mutex reloading;
-  mutable std::mutex mutex;  // of `state`, held for a copy only
-  State state;
+  Swapped<const State> state;
   std::atomic<int64_t> audit_failures{0};
   std::atomic<bool> audit_broken{false};
 
-  State current() const {
-    const std::lock_guard lock(mutex);
-    return state;
-  }
   void log(const State& now, const GuardRequest& request, Decision& decision);
 };
 
@@ -70,18 +68,17 @@ Guard::~Guard() = default;
 
 void Guard::reload(Policy policy) {
   const std::lock_guard reloading(impl_->reloading);
-  const Impl::State before = impl_->current();
-  Impl::State next;
-  const bool same_log = before.pipeline && before.audit &&
-                        before.pipeline->policy().audit.file == policy.audit.file &&
-                        before.pipeline->policy().audit.content == policy.audit.content &&
-                        before.pipeline->policy().audit.metadata == policy.audit.metadata &&
-                        before.pipeline->policy().audit.max_rows == policy.audit.max_rows;
-  next.audit = same_log ? before.audit : open_audit(policy, impl_->options);
-  next.pipeline = std::make_shared<const Pipeline>(std::move(policy), impl_->options, impl_->models,
-                                                   impl_->context);
-  const std::lock_guard lock(impl_->mutex);
-  impl_->state = std::move(next);
+  const auto before = impl_->state.load();
+  const auto next = std::make_shared<Held::State>();
+  const auto same_log = [&] {
+    const AuditOptions& old = before->pipeline->policy().audit;
+    return before->audit && old.file == policy.audit.file && old.content == policy.audit.content &&
+           old.metadata == policy.audit.metadata && old.max_rows == policy.audit.max_rows;
+  };
+  next->audit = before && same_log() ? before->audit : open_audit(policy, impl_->options);
+  next->pipeline = std::make_unique<const Pipeline>(std::move(policy), impl_->options,
+                                                    impl_->models, impl_->context);
+  impl_->state.store(next);
 }
 
 void Guard::Impl::log(const State& now, const GuardRequest& request, Decision& decision) {
@@ -111,25 +108,39 @@ void Guard::Impl::log(const State& now, const GuardRequest& request, Decision& d
   }
 }
 
-Decision Guard::check(const GuardRequest& request) const {
+Guard::Held Guard::hold() const {
+  Held held;
+  held.guard_ = this;
+  held.state_ = impl_->state.load();
+  return held;
+}
+
+const Policy& Guard::Held::policy() const { return state_->pipeline->policy(); }
+
+const std::vector<ModelVersion>& Guard::Held::models() const { return state_->pipeline->models(); }
+
+Decision Guard::Held::check(const GuardRequest& request) const {
   const auto start = Clock::now();
-  const Impl::State now = impl_->current();
-  Decision decision = now.pipeline->check(request);
+  Decision decision = state_->pipeline->decide(request);
   decision.id = request.id.empty() ? make_id() : request.id;
   const std::chrono::duration<double, std::milli> spent = Clock::now() - start;
   decision.milliseconds = spent.count();
-  impl_->log(now, request, decision);
+  guard_->impl_->log(*state_, request, decision);
   return decision;
 }
 
-Readiness Guard::readiness() const { return impl_->current().pipeline->readiness(); }
+Decision Guard::check(const GuardRequest& request) const { return hold().check(request); }
 
-std::shared_ptr<const Policy> Guard::policy() const {
-  const auto pipeline = impl_->current().pipeline;
-  return {pipeline, &pipeline->policy()};
+Readiness Guard::readiness(std::chrono::milliseconds patience) const {
+  return impl_->state.load()->pipeline->readiness(patience);
 }
 
-std::vector<ModelVersion> Guard::models() const { return impl_->current().pipeline->models(); }
+std::shared_ptr<const Policy> Guard::policy() const {
+  const auto state = impl_->state.load();
+  return {state, &state->pipeline->policy()};
+}
+
+std::vector<ModelVersion> Guard::models() const { return hold().models(); }
 
 int64_t Guard::audit_failures() const { return impl_->audit_failures; }
 

@@ -3,6 +3,7 @@
 //   Guard guard(Policy::load("policies/balanced.toml"), {}, context);
 //   Decision decision = guard.check({.parts = {Part::text("..."), Part::image(bytes)}});
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -10,35 +11,33 @@
 #include <vector>
 
 #include "parapet/core/context.h"
-#include "parapet/engine/cache/embedding_cache.h"
-#include "parapet/engine/encoder/batching_encoder.h"
 #include "parapet/engine/encoder/model_store.h"
 #include "parapet/guard/decision.h"
+#include "parapet/guard/guard_options.h"
 #include "parapet/guard/policy.h"
 #include "parapet/guard/request.h"
-#include "parapet/guard/signal.h"
 
 namespace parapet::guard {
 
-struct GuardOptions {
-  std::string device = "cpu";        // cpu | cuda[:n]
-  int64_t threads = 0;               // of the encoder; 0 = all cores
-  std::filesystem::path cache;       // keeps compiled graphs between starts; empty = none are kept
-  BatchingOptions batching;          // of each encoder; max_queue >= ModelStore::kLeastQueue
-  EmbeddingCacheOptions embeddings;  // shared by all encoders, kept over reloads
-  // In addition to what the policy names. `fail_closed` of their failures is the policy's
-  // [clip] fail.
-  std::vector<std::shared_ptr<Signal>> signals;
-  bool audit = true;  // false: the policy's audit log stays closed
-};
-
-struct Readiness {
-  bool ready = false;
-  std::vector<std::string> problems;  // "clip: ...", one per signal that did not answer
-};
-
 class Guard {
  public:
+  // A policy with all it names, held for one request: whatever is asked of it, a reload in between
+  // changes nothing. Must not outlive the guard.
+  class Held {
+   public:
+    const Policy& policy() const;
+    const std::vector<ModelVersion>& models() const;
+    // As Guard::check.
+    Decision check(const GuardRequest& request) const;
+
+   private:
+    friend class Guard;
+    struct State;
+    const Guard* guard_ = nullptr;
+    std::shared_ptr<const State> state_;
+  };
+  Held hold() const;
+
   // Loads every model and list of the policy. UsageError or DataError names what is missing.
   Guard(Policy policy, GuardOptions options, const Context& context);
   ~Guard();
@@ -54,8 +53,8 @@ class Guard {
   // stays.
   void reload(Policy policy);
 
-  // Asks every signal for an answer to a small probe.
-  Readiness readiness() const;
+  // Asks every signal for an answer to a small probe, and gives each this long.
+  Readiness readiness(std::chrono::milliseconds patience = std::chrono::seconds(30)) const;
   std::shared_ptr<const Policy> policy() const;
   std::vector<ModelVersion> models() const;
   int64_t audit_failures() const;  // decisions that could not be logged

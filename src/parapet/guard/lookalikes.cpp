@@ -13,7 +13,7 @@ struct Pair {
 
 // Folded shapes, by eye: small capitals, letters with hooks, Greek, Cyrillic, Armenian, Cherokee,
 // Canadian syllabics, Coptic and Lisu. Sorted.
-constexpr std::array kToLatin = {
+constexpr auto kToLatin = std::to_array<Pair>({
     Pair{U'ı', U'i'},   Pair{U'ƈ', U'c'}, Pair{U'ƒ', U'f'},   Pair{U'ƙ', U'k'},   Pair{U'ƞ', U'n'},
     Pair{U'ƥ', U'p'},   Pair{U'ƭ', U't'}, Pair{U'ƴ', U'y'},   Pair{U'ǀ', U'l'},   Pair{U'ɑ', U'a'},
     Pair{U'ɓ', U'b'},   Pair{U'ɔ', U'o'}, Pair{U'ɕ', U'c'},   Pair{U'ɖ', U'd'},   Pair{U'ɗ', U'd'},
@@ -66,7 +66,7 @@ constexpr std::array kToLatin = {
     Pair{U'ꓮ', U'a'},   Pair{U'ꓰ', U'e'}, Pair{U'ꓲ', U'i'},   Pair{U'ꓳ', U'o'},   Pair{U'ꓴ', U'u'},
     Pair{U'ꜰ', U'f'},   Pair{U'ꜱ', U's'}, Pair{U'ꝑ', U'p'},   Pair{U'ꝛ', U'r'},   Pair{U'ꝺ', U'd'},
     Pair{U'ꝼ', U'f'},   Pair{U'ꞁ', U'l'}, Pair{U'ꞯ', U'q'}, Pair{U'ꭓ', U'x'},
-};
+});
 
 constexpr std::array kToCyrillic = {
     Pair{U'a', U'а'}, Pair{U'b', U'в'}, Pair{U'c', U'с'}, Pair{U'e', U'е'},

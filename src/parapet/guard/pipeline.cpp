@@ -1,12 +1,29 @@
 #include "parapet/guard/pipeline.h"
 
 #include <algorithm>
+#include <set>
 
 #include "parapet/guard/fold.h"
 #include "parapet/text/utf8.h"
 
 namespace parapet::guard {
 namespace {
+
+// Of the views of a part, and of the texts read from them, the highest score counts.
+void add_highest(std::vector<Score>& scores, size_t first, Score score) {
+  for (size_t i = first; i < scores.size(); ++i) {
+    Score& one = scores[i];
+    if (one.part != score.part || one.category != score.category || one.signal != score.signal ||
+        one.modality != score.modality || one.text_part != score.text_part ||
+        one.from_ocr != score.from_ocr)
+      continue;
+    const bool review = one.review || score.review;
+    if (score.value > one.value) one = std::move(score);
+    one.review = review;
+    return;
+  }
+  scores.push_back(std::move(score));
+}
 
 int64_t letters_in(std::string_view text) {
   int64_t count = 0;
@@ -44,11 +61,11 @@ Pipeline::Pipeline(Policy policy, const GuardOptions& options, ModelStore& model
   load_safe_counterpart(options, models, context);
 }
 
-Readiness Pipeline::readiness() const {
+Readiness Pipeline::readiness(std::chrono::milliseconds patience) const {
   Readiness readiness;
   for (const Level& level : levels_) {
     try {
-      level.signal->probe();
+      level.signal->probe(Clock::now() + patience);
     } catch (const std::exception& error) {
       readiness.problems.push_back(level.signal->name() + ": " + error.what());
     }
@@ -61,14 +78,15 @@ void Pipeline::run_signal(Run& run, const Level& level,
                           const std::vector<PreparedPart>& parts) const {
   std::vector<PreparedPart> mine;
   for (const PreparedPart& part : parts)
-    if (level.signal->scans(part.modality)) mine.push_back(part);
+    if (!part.lists_only && level.signal->scans(part.modality)) mine.push_back(part);
   if (mine.empty()) return;
   const LevelTimer timer(run.timings, level.name == "clip" ? "clip" : level.signal->name());
   const auto categories = level.signal->categories();
   const auto fail_all = [&](const std::string& reason, const std::string& detail) {
     for (const PreparedPart& part : mine)
-      run.fail(part.part, level.name, reason, level.signal->name() + ": " + detail, level.fail,
-               part.modality, categories);
+      if (part.view.empty() || part.from_ocr)
+        run.fail(part.part, level.name, reason, level.signal->name() + ": " + detail, level.fail,
+                 part.modality, categories);
   };
   if (run.late()) return fail_all("deadline", "not begun in time");
   SignalOutput output;
@@ -78,17 +96,20 @@ void Pipeline::run_signal(Run& run, const Level& level,
     return fail_all("signal_failed", error.what());
   }
   for (const int part : output.scanned) run.scanned(part, level.name);
+  std::set<std::pair<int, std::string>> failed;  // once for all views of a part
   for (const ScanFailure& failure : output.failures) {
+    if (!failed.emplace(failure.part, failure.reason).second) continue;
     const auto part = std::find_if(mine.begin(), mine.end(), [&](const PreparedPart& one) {
       return one.part == failure.part;
     });
     run.fail(failure.part, level.name, failure.reason, failure.detail, level.fail,
              part == mine.end() ? Modality::kJoint : part->modality, categories);
   }
+  const size_t first = run.findings.scores.size();
   for (Score& score : output.scores) {
     // A score that is not a number is no score: its part was not scanned.
     if (score.value >= 0 && score.value <= 1)
-      run.findings.scores.push_back(std::move(score));
+      add_highest(run.findings.scores, first, std::move(score));
     else
       run.fail(score.part, level.name, "signal_failed",
                level.signal->name() + " gave a score outside 0..1", level.fail, score.modality,
@@ -105,7 +126,10 @@ void Pipeline::run_ocr(Run& run) const {
   std::vector<PreparedPart> texts;
   {
     const LevelTimer timer(run.timings, "ocr");
-    for (const PreparedPart& part : run.prepared.parts) {
+    // The newest first, as everywhere.
+    const auto& parts = run.prepared.parts;
+    for (auto it = parts.rbegin(); it != parts.rend(); ++it) {
+      const PreparedPart& part = *it;
       if (part.modality != Modality::kImage) continue;
       if (run.late()) {
         run.fail(part.part, "ocr", "deadline", "not begun in time", policy_.ocr.fail,
@@ -120,17 +144,22 @@ void Pipeline::run_ocr(Run& run) const {
           continue;
         }
         run.scanned(part.part, "ocr");
-        run.prepared.results[static_cast<size_t>(part.part)].ocr_characters =
-            static_cast<int>(read.text.size());
-        if (!read.text.empty()) {
+        int& characters = run.prepared.results[static_cast<size_t>(part.part)].ocr_characters;
+        characters = std::max(characters, static_cast<int>(read.text.size()));
+        const bool known = std::any_of(texts.begin(), texts.end(), [&](const PreparedPart& text) {
+          return text.part == part.part && text.text == read.text;
+        });
+        if (!read.text.empty() && !known) {
           PreparedPart text;
           text.part = part.part;
           text.text = read.text;
           text.sha256 = part.sha256;
           text.from_ocr = true;
+          text.view = part.view;
           texts.push_back(std::move(text));
         }
-        run.ocr.emplace_back(part.part, std::move(read));
+        // A changed part shows the picture itself: only its own text has a place there.
+        if (part.view.empty()) run.ocr.emplace_back(part.part, std::move(read));
       } catch (const std::exception& error) {
         run.fail(part.part, "ocr", "signal_failed", error.what(), policy_.ocr.fail,
                  Modality::kImage, categories_of(Modality::kText));
@@ -138,6 +167,7 @@ void Pipeline::run_ocr(Run& run) const {
     }
   }
   if (texts.empty()) return;
+  std::reverse(texts.begin(), texts.end());
   run_rules(run, texts);
   std::erase_if(texts, [&](const PreparedPart& part) {
     return letters_in(part.text) < policy_.ocr.min_letters;
@@ -185,10 +215,15 @@ void Pipeline::run_levels(Run& run) const {
     run.prepared = prepare_parts(run.request, policy_, fetcher_, scale_for_, run.deadline);
   }
   for (const ScanFailure& failure : run.prepared.failures) {
-    const Modality modality = run.request.parts[static_cast<size_t>(failure.part)].modality();
+    const Part& part = run.request.parts[static_cast<size_t>(failure.part)];
+    auto categories = categories_of(part.modality());
+    // Audio may say what a text does.
+    if (part.kind == Part::Kind::kUnread)
+      for (std::string& name : categories_of(Modality::kText))
+        categories.push_back(std::move(name));
     run.fail(failure.part, failure.level, failure.reason, failure.detail,
-             failure.level == "fetch" ? policy_.fetch.fail : policy_.limits.fail, modality,
-             categories_of(modality));
+             failure.level == "fetch" ? policy_.fetch.fail : policy_.limits.fail, part.modality(),
+             categories);
   }
   run.scanned_by.resize(run.request.parts.size());
   const auto blocked_by = [&](const char* level) {
@@ -207,7 +242,7 @@ void Pipeline::run_levels(Run& run) const {
   check_scanned(run);
 }
 
-Decision Pipeline::check(const GuardRequest& request) const {
+Decision Pipeline::decide(const GuardRequest& request) const {
   Run run{request,
           Decider(policy_, combinations_, policy_.resolve_profile(request.profile, request.tenant),
                   request.tenant, request.side),

@@ -11,7 +11,7 @@
 #include "parapet/guard/clip_signal.h"
 #include "parapet/guard/decide.h"
 #include "parapet/guard/fetch.h"
-#include "parapet/guard/guard.h"
+#include "parapet/guard/guard_options.h"
 #include "parapet/guard/hash_lists.h"
 #include "parapet/guard/ocr.h"
 #include "parapet/guard/prepare.h"
@@ -25,8 +25,8 @@ class Pipeline {
  public:
   Pipeline(Policy policy, const GuardOptions& options, ModelStore& models, const Context& context);
 
-  Decision check(const GuardRequest& request) const;
-  Readiness readiness() const;
+  Decision decide(const GuardRequest& request) const;
+  Readiness readiness(std::chrono::milliseconds patience) const;
   const Policy& policy() const { return policy_; }
   const std::vector<ModelVersion>& models() const { return versions_; }
   const ClipSignal* clip() const { return clip_.get(); }
@@ -54,7 +54,8 @@ class Pipeline {
   // pipeline_lists.cpp
   void run_hashes(Run& run) const;
   void run_hashes(Run& run, const PreparedPart& part) const;
-  void add_hash_hits(Run& run, int part, const std::vector<HashHit>& hits) const;
+  void add_hash_hits(Run& run, int part, const std::vector<HashHit>& hits,
+                     const std::string& view = "") const;
   void run_rules(Run& run, const std::vector<PreparedPart>& texts) const;
   // pipeline_output.cpp
   void modify(const Run& run, Decision& decision) const;

@@ -30,23 +30,31 @@ void Pipeline::run_hashes(Run& run) const {
 }
 
 void Pipeline::run_hashes(Run& run, const PreparedPart& part) const {
-  std::vector<HashHit> found = hashes_.find_exact(part.sha256);
-  bool compared = hashes_.has_exact();
+  const bool itself = part.view.empty();  // other views have no bytes that a list could know
+  std::vector<HashHit> found;
+  if (itself) found = hashes_.find_exact(part.sha256);
+  bool compared = itself && hashes_.has_exact();
   if (part.modality == Modality::kImage && hashes_.has_pdq()) {
     const PdqVariants variants = pdq_variants(*part.image);
-    if (variants.quality >= 50)
+    if (itself && variants.quality >= 50)
       run.prepared.results[static_cast<size_t>(part.part)].pdq = variants.hashes[0].hex();
     for (HashHit& hit : hashes_.find_near(variants)) found.push_back(std::move(hit));
     // Below a list's floor nothing was compared.
     compared = compared || variants.quality >= hashes_.min_quality();
   }
   if (compared) run.scanned(part.part, "hash");
-  add_hash_hits(run, part.part, found);
+  add_hash_hits(run, part.part, found, part.view);
 }
 
-void Pipeline::add_hash_hits(Run& run, int part, const std::vector<HashHit>& hits) const {
+void Pipeline::add_hash_hits(Run& run, int part, const std::vector<HashHit>& hits,
+                             const std::string& view) const {
   for (const HashHit& one : hits) {
     const HashListOptions& list = policy_.hash_lists[static_cast<size_t>(one.list)];
+    const auto& rules = run.findings.rules;
+    const bool known = std::any_of(rules.begin(), rules.end(), [&](const RuleHit& hit) {
+      return hit.part == part && hit.rule == list.name && hit.detail == one.id;
+    });
+    if (known && !view.empty()) continue;  // the picture itself, or another view, has matched
     RuleHit hit;
     hit.kind = list.kind;
     hit.rule = list.name;
@@ -54,6 +62,7 @@ void Pipeline::add_hash_hits(Run& run, int part, const std::vector<HashHit>& hit
     hit.part = part;
     hit.distance = one.distance;
     hit.detail = one.id;
+    hit.view = view;
     run.decider.set_actions(hit, list.action, list.mode);
     run.findings.rules.push_back(std::move(hit));
   }
@@ -62,8 +71,12 @@ void Pipeline::add_hash_hits(Run& run, int part, const std::vector<HashHit>& hit
 void Pipeline::run_rules(Run& run, const std::vector<PreparedPart>& texts) const {
   if (!rules_.looks_at(run.request.side)) return;
   const LevelTimer timer(run.timings, "rules");
-  for (const PreparedPart& part : texts) {
+  const auto first_hit = static_cast<std::ptrdiff_t>(run.findings.rules.size());
+  // The newest first: a deadline leaves out the oldest.
+  for (auto it = texts.rbegin(); it != texts.rend(); ++it) {
+    const PreparedPart& part = *it;
     if (part.modality != Modality::kText) continue;
+    if (part.lists_only && run.late()) continue;  // not scanned, as it is said already
     std::vector<int32_t> failed;
     for (const TextHit& one : rules_.scan(part.text, run.request.side, failed)) {
       const WordListOptions& list = policy_.word_lists[static_cast<size_t>(one.list)];
@@ -73,6 +86,7 @@ void Pipeline::run_rules(Run& run, const std::vector<PreparedPart>& texts) const
       hit.category = list.category;
       hit.part = part.part;
       hit.from_ocr = part.from_ocr;
+      hit.view = part.view;
       hit.begin = one.begin;
       hit.end = one.end;
       hit.detail = "entry " + std::to_string(one.entry + 1) + ", " + one.view;
@@ -87,6 +101,8 @@ void Pipeline::run_rules(Run& run, const std::vector<PreparedPart>& texts) const
                Modality::kText, {list.category});
     }
   }
+  std::stable_sort(run.findings.rules.begin() + first_hit, run.findings.rules.end(),
+                   [](const RuleHit& a, const RuleHit& b) { return a.part < b.part; });
 }
 
 }  // namespace parapet::guard

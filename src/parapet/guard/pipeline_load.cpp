@@ -3,7 +3,6 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/options.h"
-#include "parapet/engine/encoder/encoder.h"
 #include "parapet/guard/classifier_signal.h"
 #include "parapet/guard/pipeline.h"
 
@@ -36,8 +35,7 @@ void Pipeline::load_signals(const GuardOptions& options, ModelStore& models,
   }
   check_named_thresholds();
   // Smaller decoding only where nothing looks at the picture but the encoder and the hashes.
-  if (clip_ && levels_.size() == 1 && !ocr_)
-    scale_for_ = clip_->encoder().batches->encoder().decode_scale();
+  if (clip_ && levels_.size() == 1 && !ocr_) scale_for_ = clip_->encoder().batches->decode_scale();
 }
 
 void Pipeline::check_named_thresholds() const {

@@ -15,21 +15,21 @@ constexpr size_t kExplained = 3;  // categories per decision
 // itself or of a pair with it, a known picture, a combination.
 bool whole_part_modified(const Decision& decision, const PreparedPart& part) {
   const auto score = [&](const Score& one) {
-    return one.action == Action::kModify && !one.from_ocr &&
+    return one.action == Action::kModify && (!one.from_ocr || !one.view.empty()) &&
            (one.part == part.part || one.text_part == part.part);
   };
   const auto rule = [&](const RuleHit& one) {
     const bool here = one.part < 0 || one.part == part.part;
-    return one.action == Action::kModify && here && one.end <= one.begin;
+    return one.action == Action::kModify && here && (one.end <= one.begin || !one.view.empty());
   };
   return std::any_of(decision.scores.begin(), decision.scores.end(), score) ||
          std::any_of(decision.rules.begin(), decision.rules.end(), rule);
 }
 
-const PreparedPart* find_part(const std::vector<PreparedPart>& parts, int index,
-                              Modality modality) {
+const PreparedPart* find_part(const std::vector<PreparedPart>& parts, int index, Modality modality,
+                              const std::string& view = "") {
   for (const PreparedPart& part : parts)
-    if (part.part == index && part.modality == modality) return &part;
+    if (part.part == index && part.modality == modality && part.view == view) return &part;
   return nullptr;
 }
 
@@ -38,6 +38,7 @@ const PreparedPart* find_part(const std::vector<PreparedPart>& parts, int index,
 void Pipeline::modify(const Run& run, Decision& decision) const {
   for (const PreparedPart& part : run.prepared.parts) {
     if (decision.parts[static_cast<size_t>(part.part)].action != Action::kModify) continue;
+    if (!part.view.empty()) continue;  // what is handed out is the picture itself, opaque
     if (part.modality == Modality::kImage)
       modify_image(run, part, decision);
     else
@@ -88,7 +89,7 @@ std::vector<Box> Pipeline::drawn_text(const Run& run, const PreparedPart& part, 
     for (const OcrWord& word : text.words) {
       const bool hit =
           std::any_of(decision.rules.begin(), decision.rules.end(), [&](const RuleHit& one) {
-            return one.part == index && one.from_ocr && one.action == Action::kModify &&
+            return one.part == part.part && one.from_ocr && one.action == Action::kModify &&
                    one.begin < word.end && word.begin < one.end;
           });
       if (all || hit)
@@ -170,7 +171,8 @@ void Pipeline::explain_category(const Run& run, const CategoryResult& category,
   if (best == nullptr) return;
   const Modality modality = best->modality;
   const int text_part = modality == Modality::kJoint ? best->text_part : best->part;
-  const PreparedPart* image = find_part(run.prepared.parts, best->part, Modality::kImage);
+  const PreparedPart* image =
+      find_part(run.prepared.parts, best->part, Modality::kImage, best->view);
   const PreparedPart* text = find_part(run.prepared.parts, text_part, Modality::kText);
   const bool joint = modality == Modality::kJoint;
   if (image != nullptr && modality != Modality::kText) {

@@ -23,7 +23,7 @@ class PolicyReader {
   Policy read(std::string_view toml);
 
  private:
-  // policy_sections.cpp
+  // policy_reader_sections.cpp
   void read_limits(TomlTable& top);
   void read_fetch(TomlTable& top);
   void read_hash_lists(TomlTable& top);
@@ -38,7 +38,7 @@ class PolicyReader {
   void read_combinations(TomlTable& top);
   void read_modify(TomlTable& top);
   void read_audit(TomlTable& top);
-  // policy_categories.cpp
+  // policy_reader_categories.cpp
   void read_categories(TomlTable& top);
   void read_profiles(TomlTable& top);
   void read_category(TomlTable& table, std::string_view category, Policy::RuleTable& rules);
@@ -50,7 +50,7 @@ class PolicyReader {
   void resolve_named(std::string_view category, Modality modality, CategoryRule& rule,
                      std::set<std::pair<uint32_t, std::string>>& mistakes);
 
-  // policy.cpp
+  // policy_reader.cpp
   void read_taxonomy(TomlTable& top);
   // Shared by the sections.
   void read_fail(TomlTable& table, FailMode& fail);

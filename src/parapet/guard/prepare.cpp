@@ -1,10 +1,12 @@
 #include "parapet/guard/prepare.h"
 
 #include <algorithm>
+#include <array>
 
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/strings.h"
+#include "parapet/formats/image_views.h"
 #include "parapet/guard/frames.h"
 #include "parapet/text/utf8.h"
 
@@ -22,26 +24,71 @@ class Preparer {
         deadline_(deadline) {}
 
   Prepared run() {
-    const auto limit = static_cast<size_t>(policy_.limits.max_parts);
     for (size_t i = 0; i < request_.parts.size(); ++i) {
       const Part& part = request_.parts[i];
       PartResult result;
       result.label = part.label.empty() ? "parts[" + std::to_string(i) + "]" : part.label;
       result.modality = part.modality();
+      if (part.kind == Part::Kind::kUnread) result.unread_type = part.content;
       out_.results.push_back(std::move(result));
-      index_ = static_cast<int>(i);
-      if (i >= limit)
-        fail("limits", "too_many_parts", "the policy takes " + std::to_string(limit) + " parts");
-      else if (part.kind == Part::Kind::kText)
-        add_text(part);
-      else
-        add_image(part);
     }
+    // The newest first: what limits, downloads and the deadline leave out is the oldest.
+    const std::vector<bool> taken = newest_parts();
+    for (size_t i = request_.parts.size(); i-- > 0;) add(static_cast<int>(i), taken[i]);
+    std::reverse(out_.parts.begin(), out_.parts.end());
+    std::stable_sort(out_.failures.begin(), out_.failures.end(),
+                     [](const auto& a, const auto& b) { return a.part < b.part; });
     return std::move(out_);
   }
 
  private:
-  PartResult& result() { return out_.results.back(); }
+  PartResult& result() { return out_.results[static_cast<size_t>(index_)]; }
+
+  // The newest text, the newest image, the next newest text and so on, as many as the policy takes:
+  // many parts of one kind do not push out those of the other.
+  std::vector<bool> newest_parts() const {
+    std::vector<bool> taken(request_.parts.size());
+    std::array<size_t, 2> next = {taken.size(), taken.size()};  // behind the next of a kind
+    const auto take = [&](size_t kind) {
+      while (next[kind] > 0) {
+        const Part& part = request_.parts[--next[kind]];
+        const bool text = part.kind == Part::Kind::kText;
+        if (part.kind == Part::Kind::kUnread || text != (kind == 0)) continue;
+        taken[next[kind]] = true;
+        return true;
+      }
+      return false;
+    };
+    int64_t left = policy_.limits.max_parts;
+    for (bool more = true; more && left > 0;) {
+      more = false;
+      for (const size_t kind : {0, 1})
+        if (left > 0 && take(kind)) {
+          more = true;
+          --left;
+        }
+    }
+    return taken;
+  }
+
+  void add(int index, bool taken) {
+    index_ = index;
+    const Part& part = request_.parts[static_cast<size_t>(index)];
+    if (part.kind == Part::Kind::kUnread)
+      return fail("limits", "unsupported_type",
+                  "nothing here reads content of type '" + part.content + "'");
+    if (!taken)
+      fail("limits", "too_many_parts",
+           "the policy takes " + std::to_string(policy_.limits.max_parts) + " parts, the newest");
+    if (part.kind != Part::Kind::kText) {
+      if (taken) add_image(part);
+      return;
+    }
+    const size_t before = out_.parts.size();
+    add_text(part);
+    // Lists cost next to nothing: they read every text.
+    if (out_.parts.size() > before) out_.parts.back().lists_only = !taken;
+  }
 
   void fail(std::string level, std::string reason, std::string detail) {
     ScanFailure failure;
@@ -73,11 +120,10 @@ class Preparer {
     PreparedPart prepared;
     prepared.part = index_;
     prepared.modality = Modality::kImage;
-    if (part.kind == Part::Kind::kImageBytes) {
+    if (part.kind == Part::Kind::kImageBytes)
       prepared.bytes = part.content;
-    } else if (!get(part.content, prepared.bytes)) {
+    else if (!get(part, prepared.bytes))
       return;
-    }
     result().bytes = static_cast<int64_t>(prepared.bytes.size());
     if (prepared.bytes.empty()) return fail("limits", "empty", "no bytes");
     if (result().bytes > policy_.limits.max_image_bytes)
@@ -85,14 +131,18 @@ class Preparer {
                   format_bytes(result().bytes) + ", the policy takes " +
                       format_bytes(policy_.limits.max_image_bytes));
     prepared.sha256 = result().sha256 = sha256_hex(prepared.bytes);
-    if (decode(prepared)) out_.parts.push_back(std::move(prepared));
+    decode(std::move(prepared));
   }
 
-  bool get(const std::string& url, std::string& bytes) {
-    const bool data = to_lower_ascii(std::string_view(url).substr(0, 5)) == "data:";
+  bool get(const Part& part, std::string& bytes) {
+    const std::string& url = part.content;
+    const bool plain = part.kind == Part::Kind::kImageBase64;
+    const bool data = plain || to_lower_ascii(std::string_view(url).substr(0, 5)) == "data:";
     const int64_t cap = policy_.limits.max_image_bytes;
     const auto start = Clock::now();
-    Fetched fetched = data ? read_data_uri(url, cap) : fetcher_.fetch(url, cap, deadline_);
+    Fetched fetched = plain  ? read_base64(url, cap)
+                      : data ? read_data_uri(url, cap)
+                             : fetcher_.fetch(url, cap, deadline_);
     const std::chrono::duration<double, std::milli> spent = Clock::now() - start;
     out_.fetch_milliseconds += spent.count();
     if (!fetched.ok()) {
@@ -103,7 +153,7 @@ class Preparer {
     return true;
   }
 
-  bool decode(PreparedPart& prepared) {
+  void decode(PreparedPart prepared) {
     const LimitOptions& limits = policy_.limits;
     try {
       const auto [width, height] = image_size(prepared.bytes, result().label);
@@ -113,34 +163,50 @@ class Preparer {
         fail("limits", "too_large",
              std::to_string(width) + " x " + std::to_string(height) + " pixels, the policy takes " +
                  std::to_string(limits.max_image_pixels));
-        return false;
+        return;
       }
       if (pixels_ + width * height > limits.max_request_pixels) {
         fail("limits", "too_large",
-             "with the images before it more than " + std::to_string(limits.max_request_pixels) +
+             "with the images after it more than " + std::to_string(limits.max_request_pixels) +
                  " pixels, which is what the policy takes at once");
-        return false;
+        return;
       }
       if (std::min(width, height) < limits.min_image_side) {
         fail("limits", "too_small", std::to_string(width) + " x " + std::to_string(height));
-        return false;
+        return;
       }
       DecodeOptions options;
       options.max_bytes = limits.max_image_bytes;
       options.max_pixels = limits.max_image_pixels;
       options.scale_for = scale_for_;
-      prepared.image =
-          std::make_shared<Image>(decode_image(prepared.bytes, result().label, options));
-      pixels_ += prepared.image->width * prepared.image->height;
-      if (has_more_frames(prepared.bytes))
+      auto views = decode_image_views(prepared.bytes, result().label, options);
+      const bool more_frames = has_more_frames(prepared.bytes);
+      add_views(prepared, std::move(views));
+      if (more_frames)
         fail("limits", "more_frames", "an animation: only its first picture is looked at");
-      return true;
     } catch (const DataError& error) {
       fail("limits", "bad_image", error.problem());
     } catch (const std::bad_alloc&) {
       fail("limits", "too_large", "not enough memory to decode it");
     }
-    return false;
+  }
+
+  // A picture that shows more on other grounds is looked at on each of them.
+  void add_views(const PreparedPart& prepared, std::vector<ImageView> views) {
+    const std::string sha256 = prepared.sha256;
+    for (ImageView& view : views) {
+      PreparedPart one = view.name.empty() ? prepared : PreparedPart{};
+      one.part = index_;
+      one.modality = Modality::kImage;
+      one.image = std::make_shared<Image>(std::move(view.image));
+      pixels_ += one.image->width * one.image->height;
+      if (!view.name.empty()) {
+        one.view = view.name;
+        one.sha256 = sha256_hex(sha256 + "/" + view.name);
+        result().views.push_back(view.name);
+      }
+      out_.parts.push_back(std::move(one));
+    }
   }
 
   const GuardRequest& request_;

@@ -12,7 +12,7 @@
 namespace parapet::guard {
 
 struct Prepared {
-  std::vector<PreparedPart> parts;    // those that can be scanned
+  std::vector<PreparedPart> parts;    // those that can be scanned, each followed by its views
   std::vector<PartResult> results;    // one per part of the request
   std::vector<ScanFailure> failures;  // `action` not set yet
   double fetch_milliseconds = 0;

@@ -19,9 +19,11 @@ std::string_view modality_name(Modality modality);  // text, image, joint
 
 struct Part {
   enum class Kind {
-    kText,        // `content` is UTF-8 text; ill-formed bytes become U+FFFD before it is read
-    kImageBytes,  // `content` is an encoded image (JPEG, PNG, WebP, GIF)
-    kImageUrl,    // `content` is a data: URI, or http(s), fetched from allowed hosts only
+    kText,         // `content` is UTF-8 text; ill-formed bytes become U+FFFD before it is read
+    kImageBytes,   // `content` is an encoded image (JPEG, PNG, WebP, GIF)
+    kImageBase64,  // the same in base64
+    kImageUrl,     // `content` is a data: URI, or http(s), fetched from allowed hosts only
+    kUnread,       // what nothing here reads, e.g. audio: `content` says what it is called
   };
   Kind kind = Kind::kText;
   std::string content;
@@ -34,6 +36,12 @@ struct Part {
   static Part image(std::string bytes, std::string label = "") {
     return {Kind::kImageBytes, std::move(bytes), std::move(label)};
   }
+  static Part base64(std::string base64, std::string label = "") {
+    return {Kind::kImageBase64, std::move(base64), std::move(label)};
+  }
+  static Part unread(std::string type, std::string label = "") {
+    return {Kind::kUnread, std::move(type), std::move(label)};
+  }
   static Part url(std::string url, std::string label = "") {
     return {Kind::kImageUrl, std::move(url), std::move(label)};
   }
@@ -44,6 +52,7 @@ using Clock = std::chrono::steady_clock;
 
 struct GuardRequest {
   std::string id;  // echoed in the decision and the audit log; empty = made up
+  // The oldest first. Where limits cut, what is newest is looked at.
   std::vector<Part> parts;
   Side side = Side::kInput;
   std::string

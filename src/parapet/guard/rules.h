@@ -8,15 +8,9 @@
 #include <vector>
 
 #include "parapet/guard/policy.h"
+#include "parapet/guard/text_hit.h"
 
 namespace parapet::guard {
-
-struct TextHit {
-  int32_t list = 0;           // index into the lists given
-  int32_t entry = 0;          // of the list: its own entries first, then its files' in order
-  size_t begin = 0, end = 0;  // bytes of the text given
-  const char* view = "";  // how it was read: plain, lookalike, leet, spaced, stretched, masked...
-};
 
 class RuleSet {
  public:

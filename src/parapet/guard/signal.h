@@ -24,6 +24,10 @@ struct PreparedPart {
   std::shared_ptr<const Image> image;  // 8-bit RGB, orientation applied
   std::string sha256;                  // of text or bytes: a cache key
   bool from_ocr = false;               // text read from the image `part`
+  bool lists_only = false;  // a text past the policy's number of parts: no signal looks at it
+  // Of an image (and of text read from it): empty, or a further view of it (formats/image_views.h),
+  // which follows the image itself under the same `part` and has no bytes of its own.
+  std::string view;
 };
 
 struct SignalInput {
@@ -36,8 +40,6 @@ struct SignalOutput {
   std::vector<Score> scores;
   std::vector<int> scanned;           // parts it looked at
   std::vector<ScanFailure> failures;  // parts it wanted to look at and could not
-  // [part][dim], for signals that share an encoder and for `redirect`; empty = none
-  std::vector<std::vector<float>> embeddings;
 };
 
 class Signal {
@@ -51,8 +53,9 @@ class Signal {
   // Called from many threads at once. Scores in 0..1. What cannot be scored goes to `failures`; an
   // exception counts as a failure of every part.
   virtual void score(const SignalInput& input, SignalOutput& output) = 0;
-  // Throws when it cannot answer (model not loaded, device gone). Called by readiness checks.
-  virtual void probe() {}
+  // Throws when it cannot answer (model not loaded, device gone), or not by `deadline`. It
+  // computes: an answer from a cache would say nothing. Called by readiness checks.
+  virtual void probe(Clock::time_point deadline) {}
 };
 
 }  // namespace parapet::guard

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "parapet/guard/rules.h"
+#include "parapet/guard/text_hit.h"
 
 namespace parapet::guard {
 namespace {

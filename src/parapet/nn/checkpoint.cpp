@@ -2,9 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include <set>
+
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/strings.h"
+#include "parapet/nn/linear.h"
+#include "parapet/nn/lora.h"
 
 namespace parapet::nn {
 namespace {
@@ -102,45 +106,110 @@ TensorView to_view(const at::Tensor& tensor) {
   return view;
 }
 
-void adopt_parameters(const ParameterWalk& walk, std::map<std::string, at::Tensor> tensors,
-                      const std::string& source, const LoadOptions& options) {
-  std::vector<std::string> problems, given;
-  for (const auto& [name, tensor] : tensors) given.push_back(name);
-  walk([&](const std::string& name, Parameter& parameter) {
-    const std::string stored = options.rename ? options.rename(name) : name;
-    const auto it = tensors.find(stored);
-    if (it == tensors.end()) {
-      // Hints cost an edit distance to every name: only for the problems that are shown.
-      const std::string hint =
-          problems.size() < kShownProblems ? closest_name(stored, given) : std::string();
-      problems.push_back("missing '" + stored + "' " + shape_text(parameter.shape) +
-                         (hint.empty() ? "" : ", the closest name is '" + hint + "'"));
-      return;
-    }
-    const at::Tensor tensor = std::move(it->second);
-    tensors.erase(it);
-    if (tensor.sizes().vec() != parameter.shape)
-      problems.push_back("'" + stored + "' has shape " + shape_text(tensor.sizes()) +
-                         ", expected " + shape_text(parameter.shape));
-    else if (!tensor.is_floating_point())
-      problems.push_back("'" + stored + "' has type " +
-                         std::string(dtype_name(file_dtype(tensor.scalar_type()))) +
-                         ", expected a floating type");
-    else
-      parameter.value = tensor.to(options.device, options.dtype == at::ScalarType::Undefined
-                                                      ? tensor.scalar_type()
-                                                      : options.dtype);
-  });
-  for (const auto& [name, tensor] : tensors)
-    if (!options.ignore || !options.ignore(name)) problems.push_back("unexpected '" + name + "'");
-  if (!problems.empty()) throw_listing(source, problems);
+TensorDict to_tensors(const TensorArchive& archive) {
+  TensorDict tensors;
+  for (const auto& [name, view] : archive.tensors()) tensors.emplace(name, to_tensor(view));
+  return tensors;
 }
 
-void load_parameters(const ParameterWalk& walk, const TensorArchive& archive,
-                     const LoadOptions& options) {
-  std::map<std::string, at::Tensor> tensors;
-  for (const auto& [name, view] : archive.tensors()) tensors.emplace(name, to_tensor(view));
-  adopt_parameters(walk, std::move(tensors), archive.path().string(), options);
+namespace {
+
+// Takes tensors out of a checkpoint one by one and notes what does not fit.
+class StrictLoad {
+ public:
+  StrictLoad(const TensorDict& file, const LoadOptions& options) : file_(file), options_(options) {
+    tensors_ = options.map.to_model(file, unfit_);
+  }
+
+  // Undefined after noting a problem.
+  at::Tensor take(const std::string& name, const std::vector<int64_t>& shape) {
+    const auto it = tensors_.find(name);
+    if (it == tensors_.end()) {
+      note_missing(name, shape);
+      return {};
+    }
+    const at::Tensor tensor = std::move(it->second);
+    tensors_.erase(it);
+    if (!tensor.defined()) return {};  // its rule did not fit, which is noted
+    if (tensor.sizes().vec() != shape) {
+      const std::string from = stored(name);
+      problems_.push_back(
+          from + (from == quoted(name) ? " has shape " : " makes " + quoted(name) + " of shape ") +
+          shape_text(tensor.sizes()) + ", expected " + shape_text(shape));
+      return {};
+    }
+    return tensor;
+  }
+
+  at::Tensor take_floating(const std::string& name, const std::vector<int64_t>& shape) {
+    at::Tensor tensor = take(name, shape);
+    if (!tensor.defined() || tensor.is_floating_point()) return tensor;
+    problems_.push_back(stored(name) + " has type " +
+                        std::string(dtype_name(file_dtype(tensor.scalar_type()))) +
+                        ", expected a floating type");
+    return {};
+  }
+
+  void finish(const std::string& source) {
+    problems_.insert(problems_.end(), unfit_.begin(), unfit_.end());
+    for (const auto& [name, tensor] : tensors_)
+      if (tensor.defined()) problems_.push_back("unexpected " + stored(name));
+    if (!problems_.empty()) throw_listing(source, problems_);
+  }
+
+ private:
+  static std::string quoted(const std::string& name) { return "'" + name + "'"; }
+  std::string stored(const std::string& name) const {
+    return quoted(join(options_.map.file_names(name), "', '"));
+  }
+
+  void note_missing(const std::string& name, const std::vector<int64_t>& shape) {
+    for (const std::string& wanted : options_.map.file_names(name)) {
+      if (file_.contains(wanted) || !missing_.insert(wanted).second) continue;
+      // Hints cost an edit distance to every name: only for the problems that are shown.
+      std::string hint;
+      if (problems_.size() < kShownProblems) {
+        if (given_.empty())
+          for (const auto& [given, tensor] : file_) given_.push_back(given);
+        hint = closest_name(wanted, given_);
+      }
+      problems_.push_back("missing " + quoted(wanted) +
+                          (wanted == name ? " " + shape_text(shape) : " for " + quoted(name)) +
+                          (hint.empty() ? "" : ", the closest name is " + quoted(hint)));
+    }
+  }
+
+  const TensorDict& file_;
+  const LoadOptions& options_;
+  TensorDict tensors_;
+  std::vector<std::string> problems_, unfit_, given_;
+  std::set<std::string> missing_;
+};
+
+}  // namespace
+
+void adopt_parameters(Module& module, const TensorDict& tensors, const std::string& source,
+                      const LoadOptions& options) {
+  StrictLoad load(tensors, options);
+  Visitor visitor;
+  visitor.parameter = [&](const std::string& name, Parameter& parameter) {
+    const at::Tensor tensor = load.take_floating(name, parameter.shape);
+    if (!tensor.defined()) return;
+    parameter.value =
+        tensor.to(options.device, options.dtype == at::ScalarType::Undefined ? tensor.scalar_type()
+                                                                             : options.dtype);
+  };
+  visitor.buffer = [&](const std::string& name, Buffer& buffer) {
+    if (!buffer.saved) return;
+    const at::Tensor tensor = load.take(name, buffer.shape);
+    if (tensor.defined()) buffer.value = tensor.to(options.device);
+  };
+  module.walk(visitor);
+  load.finish(source);
+}
+
+void load_parameters(Module& module, const TensorArchive& archive, const LoadOptions& options) {
+  adopt_parameters(module, to_tensors(archive), archive.path().string(), options);
 }
 
 void save_tensors(const std::filesystem::path& file, const NamedTensors& tensors,
@@ -151,27 +220,47 @@ void save_tensors(const std::filesystem::path& file, const NamedTensors& tensors
   write_safetensors(file, views, std::move(metadata));
 }
 
-NamedTensors named_parameters(const ParameterWalk& walk) {
+NamedTensors named_parameters(const Module& module) {
   NamedTensors tensors;
-  walk([&](const std::string& name, Parameter& parameter) {
+  each_parameter(module, [&](const std::string& name, const Parameter& parameter) {
     tensors.emplace_back(name, parameter.value);
   });
   return tensors;
 }
 
-int64_t parameter_count(const ParameterWalk& walk) {
-  int64_t count = 0;
-  walk([&](const std::string&, Parameter& parameter) { count += parameter.value.numel(); });
-  return count;
+NamedTensors checkpoint_tensors(const Module& module) {
+  NamedTensors tensors;
+  TensorDict merged;
+  ConstVisitor visitor;
+  visitor.linear = [&](const std::string& path, const Linear& linear) {
+    if (linear.lora) merged[path + ".weight"] = merged_weight(linear);
+  };
+  visitor.parameter = [&](const std::string& name, const Parameter& parameter) {
+    const auto it = merged.find(name);
+    tensors.emplace_back(name, it == merged.end() ? parameter.value : it->second);
+  };
+  visitor.buffer = [&](const std::string& name, const Buffer& buffer) {
+    if (buffer.saved) tensors.emplace_back(name, buffer.value);
+  };
+  module.walk(visitor);
+  return tensors;
 }
 
-std::string parameters_hash(const ParameterWalk& walk) {
+std::string parameters_hash(const Module& module) {
   Sha256 hash;
-  walk([&](const std::string& name, Parameter& parameter) {
-    const TensorView view = to_view(parameter.value);
+  auto add = [&](const std::string& name, const at::Tensor& tensor) {
+    const TensorView view = to_view(tensor);
     hash.update(name).update(shape_text(view.shape)).update(dtype_name(view.dtype));
     hash.update({reinterpret_cast<const char*>(view.data.data()), view.data.size()});
-  });
+  };
+  ConstVisitor visitor;
+  visitor.parameter = [&](const std::string& name, const Parameter& parameter) {
+    add(name, parameter.value);
+  };
+  visitor.buffer = [&](const std::string& name, const Buffer& buffer) {
+    if (buffer.saved) add(name, buffer.value);
+  };
+  module.walk(visitor);
   return hash.hex();
 }
 

@@ -2,10 +2,14 @@
 
 #include <ATen/ATen.h>
 
+#include <limits>
+
 namespace parapet::nn {
 namespace {
 
-at::Tensor symmetric(const at::Tensor& logits) {
+at::Tensor symmetric(at::Tensor logits, const at::Tensor& duplicates) {
+  if (duplicates.defined())
+    logits = logits.masked_fill(duplicates, -std::numeric_limits<double>::infinity());
   const at::Tensor labels = at::arange(logits.size(0), logits.options().dtype(at::kLong));
   return (at::cross_entropy_loss(logits, labels) + at::cross_entropy_loss(logits.t(), labels)) / 2;
 }
@@ -17,12 +21,20 @@ at::Tensor normalise_rows(const at::Tensor& x) {
   return wide / wide.norm(2, {-1}, true).clamp_min(1e-12);
 }
 
-at::Tensor info_nce(const at::Tensor& x, const at::Tensor& y, const at::Tensor& scale) {
-  return symmetric(at::mm(x, y.t()) * scale);
+at::Tensor info_nce(const at::Tensor& x, const at::Tensor& y, const at::Tensor& scale,
+                    const at::Tensor& duplicates) {
+  return symmetric(at::mm(x, y.t()) * scale, duplicates);
 }
 
-at::Tensor info_nce(const at::Tensor& x, const at::Tensor& y, double scale) {
-  return symmetric(at::mm(x, y.t()) * scale);
+at::Tensor info_nce(const at::Tensor& x, const at::Tensor& y, double scale,
+                    const at::Tensor& duplicates) {
+  return symmetric(at::mm(x, y.t()) * scale, duplicates);
+}
+
+at::Tensor duplicate_rows(const at::Tensor& x_keys, const at::Tensor& y_keys) {
+  if (!x_keys.defined() || !y_keys.defined()) return {};
+  const auto equal = [](const at::Tensor& keys) { return keys.unsqueeze(1).eq(keys.unsqueeze(0)); };
+  return equal(x_keys).logical_or_(equal(y_keys)).fill_diagonal_(0);
 }
 
 double recall_at_1(const at::Tensor& queries, const at::Tensor& gallery) {

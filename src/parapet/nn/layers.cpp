@@ -67,11 +67,6 @@ at::Tensor LayerNorm::forward(const at::Tensor& x) const {
                         as_type(bias_.value, x.scalar_type()), eps_);
 }
 
-void LayerNorm::visit(const std::string& prefix, const ParameterVisitor& visitor) {
-  visitor(prefix + ".weight", weight_);
-  visitor(prefix + ".bias", bias_);
-}
-
 Embedding::Embedding(int64_t rows, int64_t width) { weight_.shape = {rows, width}; }
 
 at::Tensor Embedding::forward(const at::Tensor& ids, at::ScalarType dtype) const {
@@ -80,10 +75,6 @@ at::Tensor Embedding::forward(const at::Tensor& ids, at::ScalarType dtype) const
 
 at::Tensor Embedding::rows(int64_t count, at::ScalarType dtype) const {
   return as_type(weight_.value.slice(0, 0, count), dtype);
-}
-
-void Embedding::visit(const std::string& prefix, const ParameterVisitor& visitor) {
-  visitor(prefix + ".weight", weight_);
 }
 
 void check_ids(const at::Tensor& ids, int64_t rows, const std::string& what) {

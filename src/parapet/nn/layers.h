@@ -13,7 +13,11 @@ class LayerNorm {
   LayerNorm() = default;
   LayerNorm(int64_t size, double eps);
   at::Tensor forward(const at::Tensor& x) const;
-  void visit(const std::string& prefix, const ParameterVisitor& visitor);
+  template <class Self, class Visit>
+  static void parts(Self& self, Visit&& visit) {
+    visit("weight", self.weight_);
+    visit("bias", self.bias_);
+  }
 
  private:
   double eps_ = 1e-5;
@@ -30,7 +34,11 @@ class Embedding {
   at::Tensor rows(int64_t count, at::ScalarType dtype) const;
   int64_t size() const { return weight_.shape[0]; }
   Parameter& weight() { return weight_; }
-  void visit(const std::string& prefix, const ParameterVisitor& visitor);
+  const Parameter& weight() const { return weight_; }
+  template <class Self, class Visit>
+  static void parts(Self& self, Visit&& visit) {
+    visit("weight", self.weight_);
+  }
 
  private:
   Parameter weight_;

@@ -4,7 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "parapet/nn/as_type.h"
-#include "parapet/nn/lora.h"
+#include "parapet/nn/lora_off.h"
 
 namespace parapet::nn {
 namespace {
@@ -101,11 +101,6 @@ at::Tensor Linear::forward(const at::Tensor& x) const {
   const at::Tensor input = as_type(drops ? at::dropout(x, lora->dropout, true) : x, at::kFloat);
   const at::Tensor update = at::linear(at::linear(input, lora->a), lora->b);
   return base + as_type(update.mul(lora->scale), x.scalar_type());
-}
-
-void Linear::visit(const std::string& prefix, const ParameterVisitor& visitor) {
-  visitor(prefix + ".weight", weight_);
-  if (has_bias_) visitor(prefix + ".bias", bias_);
 }
 
 }  // namespace parapet::nn

@@ -4,7 +4,7 @@
 #pragma once
 #include <memory>
 
-#include "parapet/nn/parameter.h"
+#include "parapet/nn/module.h"
 
 namespace parapet::nn {
 
@@ -24,12 +24,15 @@ class Linear {
   // x [..., in] -> [..., out], in the type of x; a weight stored in another type is converted for
   // the call, so a bfloat16 checkpoint can compute in float32 without a second copy.
   at::Tensor forward(const at::Tensor& x) const;
-  void visit(const std::string& prefix, const ParameterVisitor& visitor);
+  template <class Self, class Visit>
+  static void parts(Self& self, Visit&& visit) {
+    visit("weight", self.weight_);
+    if (self.has_bias_) visit("bias", self.bias_);
+  }
 
   int64_t in_features() const { return in_; }
   int64_t out_features() const { return out_; }
   int64_t kernel() const { return kernel_; }
-  bool has_bias() const { return has_bias_; }
   Parameter& weight() { return weight_; }
   Parameter& bias() { return bias_; }
   const Parameter& weight() const { return weight_; }

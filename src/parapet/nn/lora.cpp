@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <utility>
 
 #include "parapet/core/error.h"
 #include "parapet/core/random.h"
@@ -11,8 +10,6 @@
 
 namespace parapet::nn {
 namespace {
-
-thread_local bool g_lora_off = false;
 
 // PEFT: a target matches the full path or a dotted suffix of it.
 bool matches(const std::string& path, const std::string& target) {
@@ -31,15 +28,6 @@ at::Tensor initial_a(int64_t r, int64_t in, Random& random) {
   return a;
 }
 
-// W + scale B A, in W's type and checkpoint shape.
-at::Tensor merged_weight(Linear& linear) {
-  at::NoGradGuard no_grad;
-  const Parameter& weight = linear.weight();
-  const LoraAdapter& lora = *linear.lora;
-  const at::Tensor sum = at::addmm(linear.matrix().to(at::kFloat), lora.b, lora.a, 1.0, lora.scale);
-  return sum.to(weight.value.scalar_type()).view(weight.shape);
-}
-
 }  // namespace
 
 void LoraOptions::visit(OptionList& list) {
@@ -47,14 +35,14 @@ void LoraOptions::visit(OptionList& list) {
   list.add("lora-alpha", alpha, "LoRA alpha; the update is scaled by alpha / r");
   list.add("lora-dropout", dropout, "dropout on the adapter's input while training, in [0, 1)");
   list.add("lora-rslora", rslora, "scale by alpha / sqrt(r) instead");
-  list.add("lora-targets", targets, "module names to adapt, as in PEFT's target_modules");
+  list.add("lora-targets", targets,
+           "module names to adapt, as in PEFT's target_modules; empty = those usual for the model");
 }
 
 void LoraOptions::validate(Problems& problems) const {
   problems.require(r >= 1 && r <= 4096, "--lora-r", "must be in 1..4096");
   problems.require(std::isfinite(alpha) && alpha > 0, "--lora-alpha", "must be > 0");
   problems.require(dropout >= 0 && dropout < 1, "--lora-dropout", "must be in [0, 1)");
-  problems.require(!targets.empty(), "--lora-targets", "must name at least one module");
 }
 
 double LoraOptions::scale() const {
@@ -62,11 +50,11 @@ double LoraOptions::scale() const {
   return alpha / (rslora ? std::sqrt(rank) : rank);
 }
 
-std::vector<std::string> add_lora(const LinearWalk& walk, const LoraOptions& options,
-                                  uint64_t seed) {
+std::vector<std::string> add_lora(Module& module, const LoraOptions& options, uint64_t seed) {
+  if (options.targets.empty()) throw Error(ErrorKind::kInternal, "add_lora: no targets");
   std::vector<std::string> adapted, known;
   std::vector<bool> used(options.targets.size(), false);
-  walk([&](const std::string& path, Linear& linear) {
+  each_linear(module, [&](const std::string& path, Linear& linear) {
     const auto parts = split(path, '.');
     if (std::find(known.begin(), known.end(), parts.back()) == known.end())
       known.push_back(parts.back());
@@ -92,9 +80,9 @@ std::vector<std::string> add_lora(const LinearWalk& walk, const LoraOptions& opt
   return adapted;
 }
 
-NamedTensors lora_parameters(const LinearWalk& walk) {
+NamedTensors lora_parameters(const Module& module) {
   NamedTensors tensors;
-  walk([&](const std::string& path, Linear& linear) {
+  each_linear(module, [&](const std::string& path, const Linear& linear) {
     if (!linear.lora) return;
     tensors.emplace_back(path + ".lora_A.weight", linear.lora->a);
     tensors.emplace_back(path + ".lora_B.weight", linear.lora->b);
@@ -102,43 +90,20 @@ NamedTensors lora_parameters(const LinearWalk& walk) {
   return tensors;
 }
 
-void merge_lora(const LinearWalk& walk) {
-  walk([&](const std::string&, Linear& linear) {
+at::Tensor merged_weight(const Linear& linear) {
+  const at::NoGradGuard no_grad;
+  const Parameter& weight = linear.weight();
+  const LoraAdapter& lora = *linear.lora;
+  const at::Tensor sum = at::addmm(linear.matrix().to(at::kFloat), lora.b, lora.a, 1.0, lora.scale);
+  return sum.to(weight.value.scalar_type()).view(weight.shape);
+}
+
+void merge_lora(Module& module) {
+  each_linear(module, [&](const std::string&, Linear& linear) {
     if (!linear.lora) return;
     linear.weight().value = merged_weight(linear);
     linear.lora.reset();
   });
 }
-
-std::vector<MergedLora> merge_lora_reversibly(const LinearWalk& walk) {
-  std::vector<MergedLora> merged;
-  walk([&](const std::string& path, Linear& linear) {
-    if (!linear.lora) return;
-    at::Tensor sum = merged_weight(linear);
-    merged.push_back(
-        {path, std::exchange(linear.weight().value, std::move(sum)), std::move(linear.lora)});
-  });
-  return merged;
-}
-
-void unmerge_lora(const LinearWalk& walk, std::vector<MergedLora> merged) {
-  auto next = merged.begin();
-  walk([&](const std::string& path, Linear& linear) {
-    if (next == merged.end() || next->path != path) return;
-    linear.weight().value = std::move(next->base);
-    linear.lora = std::move(next->adapter);
-    ++next;
-  });
-  if (next != merged.end())
-    throw Error(ErrorKind::kInternal, "unmerge_lora: no layer " + next->path + " in this model");
-}
-
-void remove_lora(const LinearWalk& walk) {
-  walk([](const std::string&, Linear& linear) { linear.lora.reset(); });
-}
-
-LoraOff::LoraOff(bool off) : before_(g_lora_off) { g_lora_off = off; }
-LoraOff::~LoraOff() { g_lora_off = before_; }
-bool LoraOff::active() { return g_lora_off; }
 
 }  // namespace parapet::nn

@@ -4,14 +4,12 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
-#include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "parapet/core/options.h"
 #include "parapet/nn/linear.h"
+#include "parapet/nn/module.h"
 
 namespace parapet::nn {
 
@@ -20,62 +18,39 @@ struct LoraOptions {
   double alpha = 16;     // scale = alpha / r, or alpha / sqrt(r) with rslora
   double dropout = 0.0;  // on the adapter's input, training only
   bool rslora = false;
-  // Module names, matched as PEFT does: equal to the full path, or its last part(s).
-  std::vector<std::string> targets = {"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"};
+  // Module names, matched as PEFT does: equal to the full path, or its last part(s). Empty = those
+  // of the model's family (with_targets in models/model.h).
+  std::vector<std::string> targets;
   void visit(OptionList& list);
   void validate(Problems& problems) const;
   double scale() const;
 };
 
-// Visits every Linear with its module path ("text_model.encoder.layers.0.mlp.fc1").
-using LinearVisitor = std::function<void(const std::string& path, Linear& linear)>;
-using LinearWalk = std::function<void(const LinearVisitor&)>;
-
 // Adds adapters to every matching Linear and returns their paths: A uniform as nn.Linear's default
 // (Kaiming, a = sqrt 5), B zero. UsageError when a target matches nothing.
-std::vector<std::string> add_lora(const LinearWalk& walk, const LoraOptions& options,
-                                  uint64_t seed);
+std::vector<std::string> add_lora(Module& module, const LoraOptions& options, uint64_t seed);
 
 // The trainable tensors themselves under PEFT's names without the "base_model.model." prefix
 // ("...q_proj.lora_A.weight"), A [r, in] and B [out, r] for Conv2d targets too.
-NamedTensors lora_parameters(const LinearWalk& walk);
+NamedTensors lora_parameters(const Module& module);
 
 // adapter_config.json and adapter_model.safetensors, Conv2d targets as PEFT has them: A [r, in, k,
-// k], B [out, r, 1, 1]. `base_model` is recorded, may be empty.
-void save_lora(const LinearWalk& walk, const LoraOptions& options,
-               const std::filesystem::path& folder, const std::string& base_model);
+// k], B [out, r, 1, 1]. `base` is recorded.
+struct LoraBase {
+  std::string model{};      // base_model_name_or_path; may be empty
+  std::string task_type{};  // PEFT's, e.g. "CAUSAL_LM"; empty = null
+};
+void save_lora(const Module& module, const LoraOptions& options,
+               const std::filesystem::path& folder, const LoraBase& base);
 // Adds adapters from a PEFT folder, not requiring gradients. Names may have more or fewer leading
 // parts than the model's ("text_model." of transformers 4) where that names one layer. DataError:
 // not LoRA, fields that change the result and are not supported (use_dora, modules_to_save, rank
 // patterns), and a list of all tensors that are missing, mis-shaped or left over.
-LoraOptions load_lora(const LinearWalk& walk, const std::filesystem::path& folder);
+LoraOptions load_lora(Module& module, const std::filesystem::path& folder);
 
+// W + scale B A of a layer with an adapter, in W's type and checkpoint shape.
+at::Tensor merged_weight(const Linear& linear);
 // W <- W + scale B A, adapters dropped.
-void merge_lora(const LinearWalk& walk);
-// The same, with what is needed to undo it: base weights stay alive meanwhile.
-struct MergedLora {
-  std::string path;
-  at::Tensor base;
-  std::unique_ptr<LoraAdapter> adapter;
-};
-std::vector<MergedLora> merge_lora_reversibly(const LinearWalk& walk);
-// Puts base weights (bit-identical) and adapters back.
-void unmerge_lora(const LinearWalk& walk, std::vector<MergedLora> merged);
-// Adapters dropped, base weights untouched.
-void remove_lora(const LinearWalk& walk);
-
-// While alive, adapters on this thread are skipped: the model is the original one. (`off` false: they
-// are not skipped, whatever was set outside.)
-class LoraOff {
- public:
-  explicit LoraOff(bool off = true);
-  ~LoraOff();
-  LoraOff(const LoraOff&) = delete;
-  LoraOff& operator=(const LoraOff&) = delete;
-  static bool active();
-
- private:
-  bool before_;
-};
+void merge_lora(Module& module);
 
 }  // namespace parapet::nn

@@ -2,6 +2,8 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "parapet/core/error.h"
@@ -80,10 +82,10 @@ LoraOptions read_config(const fs::path& file) {
 // The tensors of an adapter file by layer path, each taken once.
 class AdapterTensors {
  public:
-  AdapterTensors(const fs::path& folder, const LinearWalk& walk)
+  AdapterTensors(const fs::path& folder, const Module& module)
       : archive_(TensorArchive::open(folder, "adapter_model")) {
     std::vector<std::string> paths;
-    walk([&](const std::string& path, Linear&) { paths.push_back(path); });
+    each_linear(module, [&](const std::string& path, const Linear&) { paths.push_back(path); });
     for (const auto& [name, view] : archive_.tensors()) {
       std::string key = name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : name;
       const size_t cut = key.rfind(".lora_");
@@ -145,11 +147,11 @@ class AdapterTensors {
 
 }  // namespace
 
-void save_lora(const LinearWalk& walk, const LoraOptions& options, const fs::path& folder,
-               const std::string& base_model) {
+void save_lora(const Module& module, const LoraOptions& options, const fs::path& folder,
+               const LoraBase& base) {
   fs::create_directories(folder);
   NamedTensors tensors;
-  walk([&](const std::string& path, Linear& linear) {
+  each_linear(module, [&](const std::string& path, const Linear& linear) {
     if (!linear.lora) return;
     const std::string name = std::string(kPrefix) + path;
     const int64_t r = linear.lora->a.size(0);
@@ -159,9 +161,11 @@ void save_lora(const LinearWalk& walk, const LoraOptions& options, const fs::pat
                          linear.lora->b.detach().reshape(b_shape(linear, r)));
   });
   save_tensors(folder / "adapter_model.safetensors", tensors);
+  const nlohmann::json task_type =
+      base.task_type.empty() ? nlohmann::json() : nlohmann::json(base.task_type);
   save_json(folder / "adapter_config.json", {{"peft_type", "LORA"},
-                                             {"task_type", nullptr},
-                                             {"base_model_name_or_path", base_model},
+                                             {"task_type", task_type},
+                                             {"base_model_name_or_path", base.model},
                                              {"r", options.r},
                                              {"lora_alpha", options.alpha},
                                              {"lora_dropout", options.dropout},
@@ -174,11 +178,11 @@ void save_lora(const LinearWalk& walk, const LoraOptions& options, const fs::pat
                                              {"modules_to_save", nullptr}});
 }
 
-LoraOptions load_lora(const LinearWalk& walk, const fs::path& folder) {
+LoraOptions load_lora(Module& module, const fs::path& folder) {
   LoraOptions options = read_config(folder / "adapter_config.json");
-  AdapterTensors tensors(folder, walk);
+  AdapterTensors tensors(folder, module);
   std::map<std::string, std::unique_ptr<LoraAdapter>> adapters;
-  walk([&](const std::string& path, Linear& linear) {
+  each_linear(module, [&](const std::string& path, Linear& linear) {
     const std::string name_a = path + ".lora_A.weight", name_b = path + ".lora_B.weight";
     if (!tensors.has(name_a) && !tensors.has(name_b)) return;
     auto lora = std::make_unique<LoraAdapter>();
@@ -194,7 +198,7 @@ LoraOptions load_lora(const LinearWalk& walk, const fs::path& folder) {
     throw DataError((folder / "adapter_model.safetensors").string(), "holds no LoRA tensors");
   // Only now: a refused adapter leaves the model as it was.
   std::vector<std::string> adapted;
-  walk([&](const std::string& path, Linear& linear) {
+  each_linear(module, [&](const std::string& path, Linear& linear) {
     const auto it = adapters.find(path);
     if (it == adapters.end()) return;
     it->second->a = it->second->a.view({options.r, linear.in_features()});

@@ -1,10 +1,9 @@
-// Parameters and how models list them. A module's member path equals the Hugging Face key, so one
-// generic walk loads, saves, counts and optimises every model.
+// The leaves of a model: what its checkpoint holds by name.
 #pragma once
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <functional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,9 +16,15 @@ struct Parameter {
   std::vector<int64_t> shape;  // as stored in the checkpoint
 };
 
-// Called with the full checkpoint name ("vision_model.post_layernorm.weight").
-using ParameterVisitor = std::function<void(const std::string& name, Parameter& parameter)>;
+// State that no optimiser touches and that keeps its stored type. `saved` = it is in the
+// checkpoint; otherwise the model makes it itself.
+struct Buffer {
+  at::Tensor value;
+  std::vector<int64_t> shape;
+  bool saved = true;
+};
 
-using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;  // in an order that matters
+using TensorDict = std::map<std::string, at::Tensor>;
 
 }  // namespace parapet::nn

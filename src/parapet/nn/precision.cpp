@@ -1,25 +1,11 @@
 #include "parapet/nn/precision.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
+#include "parapet/core/cpu_features.h"
 #include "parapet/core/error.h"
 
 namespace parapet::nn {
 
-bool cpu_has_fast_bf16() {
-#if defined(__x86_64__)
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  const bool amx_bf16 = (d >> 22 & 1u) != 0;
-  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0) return amx_bf16;
-  const bool avx512_bf16 = (a >> 5 & 1u) != 0;
-  return amx_bf16 || avx512_bf16;
-#else
-  return false;
-#endif
-}
+bool cpu_has_fast_bf16() { return cpu_features().fast_bf16(); }
 
 Precision resolve_precision(const std::string& name, const std::string& device) {
   using c10::ScalarType;

@@ -8,7 +8,7 @@
 #include <mutex>
 #include <optional>
 
-#include "parapet/nn/lora.h"
+#include "parapet/nn/lora_off.h"
 
 namespace parapet::nn {
 namespace {

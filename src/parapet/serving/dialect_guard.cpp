@@ -9,9 +9,8 @@ OwnRequest read_guard_request(const nlohmann::json& body, const DialectLimits& l
   fields.require("parts");
   const nlohmann::json& parts = *fields.array("parts", limits.max_parts);
   if (parts.empty()) throw ApiError(400, "invalid_value", "'parts' must not be empty", "parts");
-  for (size_t i = 0; i < parts.size(); ++i)
-    result.input.parts.push_back(
-        read_part(parts[i], fields.path("parts", i), result.options.unknown));
+  PartReader reader(result.input, result.options.unknown);
+  for (size_t i = 0; i < parts.size(); ++i) reader.part(parts[i], fields.path("parts", i));
   read_options(fields, result.input, result.options);
   fields.finish();
   return result;

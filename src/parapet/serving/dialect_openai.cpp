@@ -6,9 +6,10 @@ namespace {
 
 using nlohmann::json;
 
-guard::GuardRequest text_request(std::string text, std::string label) {
+guard::GuardRequest text_request(const std::string& text, const std::string& label) {
   guard::GuardRequest request;
-  request.parts.push_back(guard::Part::text(std::move(text), std::move(label)));
+  std::vector<std::string> unknown;
+  PartReader(request, unknown).text(text, label);
   return request;
 }
 
@@ -25,9 +26,10 @@ void read_list(const json& list, const DialectLimits& limits, ModerationRequest&
     return;
   }
   guard::GuardRequest input;
+  PartReader reader(input, result.options.unknown);
   for (size_t i = 0; i < list.size(); ++i) {
     if (!list[i].is_object()) fail_type(label(i), "a string or an object like its first", list[i]);
-    input.parts.push_back(read_part(list[i], label(i), result.options.unknown));
+    reader.part(list[i], label(i));
   }
   result.inputs.push_back(std::move(input));
 }

@@ -1,3 +1,4 @@
+// What every dialect understands beside its content.
 #include "parapet/serving/dialect_parts.h"
 
 namespace parapet::serving {
@@ -17,17 +18,6 @@ bool has_scheme(const std::string& value) {
     if (same) return true;
   }
   return false;
-}
-
-// A URL as a string or {"url": ..., "detail": ...}.
-std::string read_url(const json& value, const std::string& path,
-                     std::vector<std::string>& unknown) {
-  if (value.is_string()) return value.get<std::string>();
-  Fields fields(value, path, unknown);
-  std::string url = string_of(fields.require("url"), fields.path("url"));
-  fields.accept("detail");
-  fields.finish();
-  return url;
 }
 
 }  // namespace
@@ -52,30 +42,7 @@ void read_options(Fields& fields, guard::GuardRequest& input, RequestOptions& op
 
 guard::Part image_part(std::string value, std::string label) {
   if (has_scheme(value)) return guard::Part::url(std::move(value), std::move(label));
-  return guard::Part::url("data:application/octet-stream;base64," + value, std::move(label));
-}
-
-guard::Part read_part(const json& value, const std::string& path,
-                      std::vector<std::string>& unknown) {
-  Fields fields(value, path, unknown);
-  fields.require("type");
-  guard::Part part;
-  switch (fields.choice("type", {"text", "image_url", "image"})) {
-    case 0:
-      part = guard::Part::text(string_of(fields.require("text"), fields.path("text")), path);
-      break;
-    case 1:
-      part = guard::Part::url(
-          read_url(fields.require("image_url"), fields.path("image_url"), unknown), path);
-      break;
-    default:
-      part = image_part(string_of(fields.require("data"), fields.path("data")), path);
-      fields.accept("media_type");
-      break;
-  }
-  if (const auto label = fields.text("label", 256)) part.label = *label;
-  fields.finish();
-  return part;
+  return guard::Part::base64(std::move(value), std::move(label));
 }
 
 }  // namespace parapet::serving

@@ -35,12 +35,14 @@ struct OwnRequest {
 };
 OwnRequest read_guard_request(const nlohmann::json& body, const DialectLimits& limits = {});
 
-// POST /beta/litellm_basic_guardrail_api. Parts are texts, images, then arguments of tool calls.
+// POST /beta/litellm_basic_guardrail_api. Parts are descriptions of tools, what messages carry
+// beside the texts and images, these, then calls of tools.
 struct LitellmRequest {
   guard::GuardRequest input;
   RequestOptions options;
-  std::vector<std::string> texts, images;  // as sent, to be sent back
+  std::vector<std::string> texts, images;    // as sent, to be sent back
+  std::vector<int> text_parts, image_parts;  // of each the part that it is
 };
-LitellmRequest read_litellm(const nlohmann::json& body, const DialectLimits& limits = {});
+LitellmRequest read_litellm(const nlohmann::json& body);
 
 }  // namespace parapet::serving

@@ -66,7 +66,7 @@ GuardService::~GuardService() {
 }
 
 void GuardService::load() {
-  guard_ = std::make_shared<guard::Guard>(std::move(*first_policy_), guard_options_, context_);
+  guard_.store(std::make_shared<guard::Guard>(std::move(*first_policy_), guard_options_, context_));
   first_policy_.reset();
   probe();
   watcher_ = std::thread([this] { watch(); });
@@ -99,11 +99,26 @@ void GuardService::watch() {
   }
 }
 
-guard::Decision GuardService::check(const std::string& endpoint, guard::GuardRequest request,
-                                    const RequestOptions& options,
-                                    guard::Clock::time_point received) {
-  const auto guard = guard_.load();
-  if (!guard) throw ApiError(503, "not_ready", "the models are being loaded; try again");
+GuardService::Held GuardService::hold() const {
+  Held held;
+  held.guard_ = guard_.load();
+  if (!held.guard_) throw ApiError(503, "not_ready", "the models are being loaded; try again");
+  held.held_ = held.guard_->hold();
+  return held;
+}
+
+void GuardService::Held::require_profile(const guard::GuardRequest& request) const {
+  try {
+    policy().resolve_profile(request.profile, request.tenant);
+  } catch (const UsageError& error) {
+    throw ApiError(400, "invalid_value", error.what(), "profile");
+  }
+}
+
+guard::Decision GuardService::answer(const Held& held, const std::string& endpoint,
+                                     guard::GuardRequest request, const RequestOptions& options,
+                                     guard::Clock::time_point received) {
+  held.require_profile(request);
   double budget = options_.deadline_ms;
   if (options.deadline_ms && (budget == 0 || *options.deadline_ms < budget))
     budget = *options.deadline_ms;
@@ -111,24 +126,10 @@ guard::Decision GuardService::check(const std::string& endpoint, guard::GuardReq
     request.deadline =
         received + std::chrono::duration_cast<guard::Clock::duration>(Milliseconds(budget));
   const auto start = guard::Clock::now();
-  try {
-    guard::Decision decision = guard->check(request);
-    metrics_.stage("guard", seconds_since(start));
-    metrics_.decision(endpoint, decision);
-    return decision;
-  } catch (const UsageError& error) {
-    throw ApiError(400, "invalid_value", error.what(), "profile");
-  }
-}
-
-void GuardService::require_profile(const guard::GuardRequest& request) const {
-  const auto current = policy();
-  if (!current) throw ApiError(503, "not_ready", "the models are being loaded; try again");
-  try {
-    current->resolve_profile(request.profile, request.tenant);
-  } catch (const UsageError& error) {
-    throw ApiError(400, "invalid_value", error.what(), "profile");
-  }
+  guard::Decision decision = held.held_.check(request);
+  metrics_.stage("guard", seconds_since(start));
+  metrics_.decision(endpoint, decision);
+  return decision;
 }
 
 GuardService::Reload GuardService::reload() {

@@ -11,6 +11,7 @@
 
 #include "parapet/core/context.h"
 #include "parapet/core/options.h"
+#include "parapet/core/swapped.h"
 #include "parapet/guard/guard.h"
 #include "parapet/serving/dialects.h"
 #include "parapet/serving/metrics.h"
@@ -49,13 +50,24 @@ class GuardService {
   void load();
   bool loaded() const { return guard_.load() != nullptr; }
 
-  // The decision, counted in the metrics. Thread-safe. ApiError 503 while loading, 400 for a
-  // profile that does not exist.
-  guard::Decision check(const std::string& endpoint, guard::GuardRequest request,
-                        const RequestOptions& options, guard::Clock::time_point received);
+  // The guard and its policy, held for one request. ApiError 503 while loading.
+  class Held {
+   public:
+    const guard::Policy& policy() const { return held_.policy(); }
+    // ApiError 400 when the policy has no such profile.
+    void require_profile(const guard::GuardRequest& request) const;
 
-  // ApiError 400 when the policy has no such profile.
-  void require_profile(const guard::GuardRequest& request) const;
+   private:
+    friend class GuardService;
+    std::shared_ptr<guard::Guard> guard_;
+    guard::Guard::Held held_;
+  };
+  Held hold() const;
+
+  // The decision, counted in the metrics. Thread-safe. ApiError 400 for a profile that does not
+  // exist.
+  guard::Decision answer(const Held& held, const std::string& endpoint, guard::GuardRequest request,
+                         const RequestOptions& options, guard::Clock::time_point received);
 
   struct Reload {
     PolicyIdentity before, after;
@@ -84,7 +96,7 @@ class GuardService {
   Context context_;
   Metrics metrics_;
   std::unique_ptr<guard::Policy> first_policy_;  // until load()
-  std::atomic<std::shared_ptr<guard::Guard>> guard_;
+  Swapped<guard::Guard> guard_;
   std::mutex reload_mutex_;
   mutable std::mutex mutex_;
   guard::Readiness readiness_;

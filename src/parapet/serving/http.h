@@ -19,6 +19,7 @@ struct HttpRequest {
   std::string query;
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case, in order
   std::string body;
+  std::string tenant;          // of its API key, as the handler found it in refuse(); empty = none
   Clock::time_point received;  // when the last byte was read
 
   // Empty when there is none; the first of several.
@@ -39,8 +40,9 @@ using Respond = std::function<void(HttpReply)>;
 class HttpHandler {
  public:
   virtual ~HttpHandler() = default;
-  // Sees the header before the body is read: a reply refuses the request unread.
-  virtual std::optional<HttpReply> refuse(const HttpRequest& head) = 0;
+  // Sees the header before the body is read: a reply refuses the request unread. Who calls is found
+  // out here, once, and noted in `head`: keys may be others when handle() comes.
+  virtual std::optional<HttpReply> refuse(HttpRequest& head) = 0;
   virtual void handle(HttpRequest request, Respond respond) = 0;
   // The reply to what is not a request (400, 413, 431) or does not fit now (503).
   virtual HttpReply failure(int status, std::string_view message) = 0;

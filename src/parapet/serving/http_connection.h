@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "parapet/serving/http.h"
-#include "parapet/serving/http_server.h"
+#include "parapet/serving/http_options.h"
 
 namespace parapet::serving {
 

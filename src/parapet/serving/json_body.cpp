@@ -208,6 +208,13 @@ const json& Fields::require(std::string_view name) {
   return *value;
 }
 
+json Fields::rest() const {
+  json left = json::object();
+  for (const auto& [name, value] : object_.items())
+    if (std::find(known_.begin(), known_.end(), name) == known_.end()) left[name] = value;
+  return left;
+}
+
 void Fields::finish() {
   for (const auto& [name, value] : object_.items()) {
     if (unknown_.size() >= kMaxUnknown) return;

@@ -40,6 +40,8 @@ class Fields {
   // Known, and nothing to us.
   void accept(std::string_view name) { find(name); }
   void finish();
+  // The fields that were not read.
+  nlohmann::json rest() const;
 
   std::string path(std::string_view name) const;
   std::string path(std::string_view name, size_t index) const;

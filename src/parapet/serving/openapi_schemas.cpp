@@ -36,7 +36,12 @@ std::string_view openapi_requests() {
     "type": "object", "required": ["type", "data"],
     "properties": {"type": {"const": "image"}, "data": {"type": "string", "description": "Base64 of a JPEG, PNG, WebP or GIF."}, "label": {"type": ["string", "null"], "maxLength": 256}}
   },
-  "Part": {"oneOf": [{"$ref": "#/components/schemas/TextPart"}, {"$ref": "#/components/schemas/ImageUrlPart"}, {"$ref": "#/components/schemas/ImagePart"}]},
+  "OtherPart": {
+    "type": "object", "required": ["type"],
+    "description": "Parts of other APIs: input_text, output_text, refusal, thinking, input_image, tool_use, tool_result, function_call and function_call_output are read; of every other type (input_audio, file, ...) the strings are, and the part counts as not scanned.",
+    "properties": {"type": {"type": "string", "not": {"enum": ["text", "image_url", "image"]}}, "label": {"type": ["string", "null"], "maxLength": 256}}
+  },
+  "Part": {"oneOf": [{"$ref": "#/components/schemas/TextPart"}, {"$ref": "#/components/schemas/ImageUrlPart"}, {"$ref": "#/components/schemas/ImagePart"}, {"$ref": "#/components/schemas/OtherPart"}]},
   "ModerationRequest": {
     "type": "object", "required": ["input"],
     "properties": {
@@ -61,10 +66,10 @@ std::string_view openapi_requests() {
       "input_type": {"enum": ["request", "response"]},
       "texts": {"type": ["array", "null"], "items": {"type": "string"}},
       "images": {"type": ["array", "null"], "items": {"type": "string"}, "description": "Data URIs, base64 or URLs."},
-      "tools": {"description": "Accepted; definitions of tools are not scanned."},
-      "tool_calls": {"type": ["array", "null"], "description": "Their arguments are scanned as texts.",
-        "items": {"type": "object", "properties": {"function": {"type": ["object", "null"], "properties": {"arguments": {"type": ["string", "null"]}}}}}},
-      "structured_messages": {"description": "Accepted; the same contents as texts and images."},
+      "tools": {"description": "Names and descriptions of tools are scanned as texts."},
+      "tool_calls": {"type": ["array", "null"], "description": "Names and arguments are scanned as texts: what their JSON says, escapes decoded.",
+        "items": {"type": "object"}},
+      "structured_messages": {"description": "What they carry beside the texts and images is scanned too; audio and files count as not scanned."},
       "request_data": {"type": ["object", "null"], "description": "Who called: user_api_key_* strings are kept as metadata."},
       "request_headers": {"description": "Accepted."},
       "litellm_call_id": {"type": ["string", "null"], "maxLength": 256},
@@ -110,7 +115,7 @@ std::string_view openapi_replies() {
       "complete": {"type": "boolean", "description": "Every part was scanned by every level that the policy asks for."},
       "reason": {"type": "string"}, "side": {"enum": ["input", "output"]}, "profile": {"type": "string"}, "tenant": {"type": "string"},
       "parts": {"type": "array", "items": {"type": "object", "required": ["label", "state", "action"], "properties": {
-        "label": {"type": "string"}, "modality": {"enum": ["text", "image"]}, "state": {"enum": ["scanned", "partly_scanned", "not_scanned"]},
+        "label": {"type": "string"}, "modality": {"enum": ["text", "image", "other"]}, "type": {"type": "string"}, "state": {"enum": ["scanned", "partly_scanned", "not_scanned"]},
         "scanned_by": {"type": "array", "items": {"type": "string"}}, "action": {"$ref": "#/components/schemas/Action"}, "bytes": {"type": "integer"}}}},
       "categories": {"type": "array", "items": {"$ref": "#/components/schemas/Category"}},
       "rules": {"type": "array", "items": {"type": "object", "required": ["rule", "kind", "category", "action"]}},

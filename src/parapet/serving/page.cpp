@@ -271,7 +271,7 @@ const std::string& page_security_policy() {
   return policy;
 }
 
-HttpReply get_page(const Call& call) {
+HttpReply get_page(const Call& /*call*/) {
   HttpReply reply;
   reply.content_type = "text/html; charset=utf-8";
   reply.body = page_html();

@@ -34,13 +34,13 @@ HttpReply error_reply(int status, std::string_view code, std::string_view messag
   return json_reply(status, body);
 }
 
-void complete(const Call& call, guard::GuardRequest& request) {
+void complete(const Call& call, const guard::Policy& policy, guard::GuardRequest& request) {
   if (request.id.empty()) request.id = call.id;
-  if (call.tenant.empty()) return;
-  request.tenant = call.tenant;
+  const std::string& tenant = call.request.tenant;
+  if (tenant.empty()) return;
+  request.tenant = tenant;
   // Whose profile the policy fixes does not choose a laxer one.
-  const auto policy = call.service.policy();
-  if (policy && policy->tenants.contains(call.tenant)) request.profile.clear();
+  if (policy.tenants.contains(tenant)) request.profile.clear();
 }
 
 nlohmann::ordered_json to_json(const PolicyIdentity& policy) {

@@ -92,7 +92,7 @@ Router::~Router() { stop(); }
 
 void Router::reload_keys() {
   const std::string& file = service_.options().api_keys;
-  if (!file.empty()) keys_ = std::make_shared<const ApiKeys>(ApiKeys::load(file));
+  if (!file.empty()) keys_.store(std::make_shared<const ApiKeys>(ApiKeys::load(file)));
 }
 
 void Router::stop() {
@@ -119,7 +119,7 @@ HttpReply Router::busy() {
   return reply;
 }
 
-std::optional<HttpReply> Router::refuse(const HttpRequest& head) {
+std::optional<HttpReply> Router::refuse(HttpRequest& head) {
   const Route* route = find_route(routes_, head.path);
   const auto refused = [&](HttpReply reply) {
     service_.metrics().request(route != nullptr ? route->path : kOther, reply.status, -1);
@@ -132,8 +132,10 @@ std::optional<HttpReply> Router::refuse(const HttpRequest& head) {
     reply.headers.emplace_back("Allow", route->method == "GET" ? "GET, HEAD" : route->method);
     return refused(std::move(reply));
   }
-  const auto keys = keys_.load();
-  if (!route->open && !keys->empty() && keys->find(presented_key(head)) == nullptr) {
+  const std::shared_ptr<const ApiKeys> keys = keys_.load();
+  const ApiKey* key = keys->find(presented_key(head));
+  if (key != nullptr) head.tenant = key->tenant;
+  if (!route->open && !keys->empty() && key == nullptr) {
     HttpReply reply = error_reply(401, "invalid_api_key",
                                   "an API key is needed: Authorization: Bearer KEY, or x-api-key");
     reply.headers.emplace_back("WWW-Authenticate", "Bearer");
@@ -145,7 +147,7 @@ std::optional<HttpReply> Router::refuse(const HttpRequest& head) {
   if (route->where == Where::kWorker && !is_json(head))
     return refused(
         error_reply(415, "unsupported_media_type", "Content-Type must be application/json"));
-  if (draining_) return refused(failure(503, "shutting down"));
+  if (draining_) return refused(error_reply(503, "overloaded", "shutting down"));
   // Before a large body is read for nothing.
   if (route->where == Where::kWorker && workers_.waiting() >= service_.options().queue &&
       workers_.running() >= workers_.threads())
@@ -208,9 +210,8 @@ void Router::work(const Route& route, HttpRequest request, const std::string& id
 
 // Every exception becomes a reply here.
 HttpReply Router::run(const Route& route, const HttpRequest& request, const std::string& id) {
-  Call call{request, route.path, id, "", service_, workers_};
+  Call call{request, route.path, id, service_, workers_};
   call.stalled_seconds = workers_.stalled_seconds();
-  if (const ApiKey* key = keys_.load()->find(presented_key(request))) call.tenant = key->tenant;
   if (route.where == Where::kAtOnce) call.gauges = gauges();
   try {
     return route.call(call);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "parapet/core/swapped.h"
 #include "parapet/serving/api_keys.h"
 #include "parapet/serving/guard_service.h"
 #include "parapet/serving/http.h"
@@ -22,13 +23,12 @@ class Router final : public HttpHandler {
   explicit Router(GuardService& service);
   ~Router() override;
 
-  std::optional<HttpReply> refuse(const HttpRequest& head) override;
+  std::optional<HttpReply> refuse(HttpRequest& head) override;
   void handle(HttpRequest request, Respond respond) override;
   HttpReply failure(int status, std::string_view message) override;
 
   // Reads the keys again; the old ones stay when the file is bad (UsageError).
   void reload_keys();
-  bool has_keys() const { return !keys_.load()->empty(); }
   // For /metrics.
   void set_server(const HttpServer* server) { server_ = server; }
   // Refuses new work with 503 from now on.
@@ -45,7 +45,7 @@ class Router final : public HttpHandler {
 
   GuardService& service_;
   std::vector<Route> routes_;
-  std::atomic<std::shared_ptr<const ApiKeys>> keys_;
+  Swapped<const ApiKeys> keys_;
   WorkerPool workers_;
   WorkerPool reloads_;
   const HttpServer* server_ = nullptr;

@@ -14,8 +14,7 @@ namespace parapet::serving {
 struct Call {
   const HttpRequest& request;
   const std::string& endpoint;
-  std::string id;      // of the request, for logs and x-request-id
-  std::string tenant;  // of its API key; empty = none
+  std::string id;  // of the request, for logs and x-request-id
   GuardService& service;
   WorkerPool& workers;
   std::vector<Gauge> gauges = {};  // of the server, for /metrics
@@ -39,7 +38,7 @@ HttpReply json_reply(int status, const nlohmann::ordered_json& value);
 HttpReply error_reply(int status, std::string_view code, std::string_view message,
                       std::string_view param = "");
 // The caller's id and tenant, where the request names none.
-void complete(const Call& call, guard::GuardRequest& request);
+void complete(const Call& call, const guard::Policy& policy, guard::GuardRequest& request);
 // {"name", "version", "hash"}
 nlohmann::ordered_json to_json(const PolicyIdentity& policy);
 

@@ -1,5 +1,6 @@
 // POST /beta/litellm_basic_guardrail_api: block = BLOCKED, modify = GUARDRAIL_INTERVENED with every
 // text and image in place, flag and allow = NONE.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "parapet/core/strings.h"
@@ -11,26 +12,28 @@ namespace {
 
 using nlohmann::ordered_json;
 
+// Where a part stands in what was sent, if it can be sent back.
+std::string* place_of(LitellmRequest& request, int part, bool text) {
+  const auto& parts = text ? request.text_parts : request.image_parts;
+  const auto found = std::find(parts.begin(), parts.end(), part);
+  if (found == parts.end()) return nullptr;
+  auto& sent = text ? request.texts : request.images;
+  return &sent[static_cast<size_t>(found - parts.begin())];
+}
+
 // Puts changed parts into `request`'s texts and images, in the form they came in. False when one
-// cannot be: an embedding, or the arguments of a tool call, which the reply has no field for.
+// cannot be: an embedding, a tool call or what else the reply has no field for.
 bool put_back(const guard::Decision& decision, LitellmRequest& request) {
   if (decision.modified.empty()) return false;
   for (const auto& changed : decision.modified) {
-    const auto part = static_cast<size_t>(changed.part);
-    if (changed.part < 0 || changed.media_type.empty()) return false;
-    const size_t image = part - request.texts.size();
-    if (part < request.texts.size()) {
-      if (changed.media_type != "text/plain") return false;
-      request.texts[part] = changed.content;
-    } else if (image < request.images.size()) {
-      if (changed.media_type == "text/plain") return false;
-      std::string& value = request.images[image];
-      const bool bare = value.find(':') == std::string::npos;
-      value =
-          (bare ? "" : "data:" + changed.media_type + ";base64,") + base64_encode(changed.content);
-    } else {
-      return false;
-    }
+    if (changed.media_type.empty()) return false;
+    const bool text = changed.media_type == "text/plain";
+    std::string* value = place_of(request, changed.part, text);
+    if (value == nullptr) return false;
+    const bool bare = value->find(':') == std::string::npos;
+    *value = text ? changed.content
+                  : (bare ? "" : "data:" + changed.media_type + ";base64,") +
+                        base64_encode(changed.content);
   }
   return true;
 }
@@ -58,19 +61,18 @@ ordered_json reply_body(const guard::Decision& decision, LitellmRequest& request
 }  // namespace
 
 HttpReply post_litellm(const Call& call) {
-  LitellmRequest request =
-      read_litellm(parse_body(call.request.body),
-                   {.max_parts = static_cast<size_t>(call.service.options().max_parts)});
-  complete(call, request.input);
+  LitellmRequest request = read_litellm(parse_body(call.request.body));
+  const GuardService::Held held = call.service.hold();
+  complete(call, held.policy(), request.input);
   if (request.input.parts.empty()) {
-    call.service.require_profile(request.input);
+    held.require_profile(request.input);
     ordered_json nothing;
     nothing["action"] = "NONE";
     nothing["parapet"]["unknown_fields"] = request.options.unknown;
     return json_reply(200, nothing);
   }
-  const guard::Decision decision =
-      call.service.check(call.endpoint, request.input, request.options, call.request.received);
+  const guard::Decision decision = call.service.answer(held, call.endpoint, request.input,
+                                                       request.options, call.request.received);
   ordered_json body = reply_body(decision, request);
   ordered_json full = guard::to_json(decision);
   full.erase("modified");      // in texts and images

@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "parapet/guard/policy.h"
-#include "parapet/serving/api_error.h"
 #include "parapet/serving/json_body.h"
 #include "parapet/serving/routes.h"
 #include "parapet/serving/side_by_side.h"
@@ -113,17 +112,16 @@ HttpReply post_moderations(const Call& call) {
   ModerationRequest request =
       read_moderation(parse_body(call.request.body),
                       {.max_parts = static_cast<size_t>(call.service.options().max_parts)});
-  const auto policy = call.service.policy();
-  if (!policy) throw ApiError(503, "not_ready", "the models are being loaded; try again");
+  const GuardService::Held held = call.service.hold();
   const size_t count = request.inputs.size();
   std::vector<ordered_json> results(count);
   std::vector<double> milliseconds(count);
   std::vector<PolicyIdentity> identities(count);
   side_by_side(call.workers, count, [&](size_t i) {
-    complete(call, request.inputs[i]);
-    const guard::Decision decision = call.service.check(call.endpoint, std::move(request.inputs[i]),
-                                                        request.options, call.request.received);
-    results[i] = result_json(decision, *policy);
+    complete(call, held.policy(), request.inputs[i]);
+    const guard::Decision decision = call.service.answer(
+        held, call.endpoint, std::move(request.inputs[i]), request.options, call.request.received);
+    results[i] = result_json(decision, held.policy());
     milliseconds[i] = decision.milliseconds;
     identities[i] = {decision.policy_name, decision.policy_version, decision.policy_hash};
   });

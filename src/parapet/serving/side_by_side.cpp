@@ -51,8 +51,9 @@ void recruit(WorkerPool& workers, const std::shared_ptr<Shared>& shared) {
   for (;;) {
     {
       const std::lock_guard lock(shared->mutex);
+      // One item is the caller's, and helpers that are at an item take no other for now.
       const size_t left = shared->count - shared->next;
-      if (left <= 1 + shared->recruited) return;  // one is the caller's
+      if (left <= 1 + shared->recruited - shared->helping) return;
       ++shared->recruited;
     }
     const bool taken = workers.submit_if_idle([&workers, shared] {

@@ -242,6 +242,13 @@ int64_t BpeTokenizer::vocab_size() const {
   return size;
 }
 
+bool BpeTokenizer::is_marker(int32_t id) const {
+  if (id == bos_ || id == eos_) return true;
+  if (id == pad_) return false;
+  const AddedToken* added = added_.find(id);
+  return added != nullptr && (added->special || (eos_ >= 0 && id > eos_));
+}
+
 int32_t BpeTokenizer::token_id(std::string_view token) const {
   if (token.empty()) return -1;
   const int32_t id = added_.id(token);

@@ -34,6 +34,7 @@ class BpeTokenizer : public Tokenizer {
   int32_t bos_id() const override { return bos_; }
   int32_t eos_id() const override { return eos_; }
   int32_t pad_id() const override { return pad_; }
+  bool is_marker(int32_t id) const override;
   int64_t model_max_length() const override { return model_max_length_; }
 
  private:

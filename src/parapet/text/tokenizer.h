@@ -33,6 +33,10 @@ class Tokenizer {
   virtual int32_t bos_id() const = 0;
   virtual int32_t eos_id() const = 0;
   virtual int32_t pad_id() const = 0;
+  // Whether the id says something to the model instead of standing for letters: begin and end of
+  // text, other special tokens, added tokens behind the end of text's id (where a model that pools
+  // at the highest id looks). A model may stop reading there. Not padding of its own.
+  virtual bool is_marker(int32_t id) const = 0;
   // From tokenizer_config.json `model_max_length` when sane, else 0.
   virtual int64_t model_max_length() const = 0;
 };

@@ -4,7 +4,7 @@
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
-#include "parapet/training/distributed.h"
+#include "parapet/training/communicator.h"
 
 namespace parapet {
 

@@ -19,6 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Of a checkpoint folder. 1 had no such field and kept each task's own data position.
+constexpr int64_t kFormat = 2;
+
 [[noreturn]] void fail(const fs::path& path, const std::string& what) {
   throw DataError(path.string(), what + ": " + std::strerror(errno),
                   "The previous checkpoint is intact.");
@@ -51,6 +54,7 @@ void write_contents(const fs::path& folder, const Checkpoint& checkpoint,
   nn::save_tensors(folder / "weights.safetensors", checkpoint.weights);
   nn::save_tensors(folder / "optimizer.safetensors", checkpoint.optimizer);
   nn::save_tensors(folder / "buffers.safetensors", checkpoint.buffers);
+  nn::save_tensors(folder / "generators.safetensors", checkpoint.generators);
   save_json(folder / "state.json", state);
   sync_folder(folder);
 }
@@ -62,6 +66,7 @@ void CheckpointStore::save(const Checkpoint& checkpoint, int64_t step, bool best
   const std::string name = free_name(folder_, step);
   const fs::path temporary = folder_ / (".tmp-" + name);
   nlohmann::json state = checkpoint.state;
+  state["format"] = kFormat;
   state["step"] = step;
   state["is_best"] = best;
   try {
@@ -99,7 +104,18 @@ void CheckpointStore::drop_previous() const {
 }
 
 nlohmann::json CheckpointStore::read_state(const std::string& which) const {
-  return load_json(folder_ / which / "state.json");
+  const fs::path file = folder_ / which / "state.json";
+  auto state = load_json(file);
+  const int64_t format = json_field_or<int64_t>(state, "format", 1, file.string());
+  if (format != kFormat)
+    throw DataError(file.string(),
+                    "the checkpoint has form " + std::to_string(format) + ", this version reads " +
+                        std::to_string(kFormat),
+                    format < kFormat
+                        ? "An earlier version of Parapet wrote it: go on with that version, or "
+                          "start anew in another --out."
+                        : "A later version of Parapet wrote it: go on with that version.");
+  return state;
 }
 
 void CheckpointStore::load(const std::string& which, Checkpoint& into) const {

@@ -1,6 +1,6 @@
 // Checkpoints of a training run.
 //
-//   checkpoints/step-00000200/{weights,optimizer,buffers}.safetensors, state.json
+//   checkpoints/step-00000200/{weights,optimizer,buffers,generators}.safetensors, state.json
 //   checkpoints/last -> step-00000200     checkpoints/best -> step-00000150
 //
 // A folder is written under a temporary name, fsynced and renamed; then the link is replaced by a
@@ -18,10 +18,11 @@
 namespace parapet {
 
 struct Checkpoint {
-  nn::NamedTensors weights;    // the trained parameters
-  nn::NamedTensors optimizer;  // moments, step counts, torch's generators
-  nn::NamedTensors buffers;    // the task's
-  nlohmann::json state;        // step, task state, early stopping, counters
+  nn::NamedTensors weights;     // the trained parameters
+  nn::NamedTensors optimizer;   // moments, step counts
+  nn::NamedTensors buffers;     // the task's
+  nn::NamedTensors generators;  // torch's, a row for each rank; not read by load()
+  nlohmann::json state;         // step, data positions, early stopping, counters
 };
 
 class CheckpointStore {
@@ -38,8 +39,12 @@ class CheckpointStore {
   bool roll_back() const;
   bool has_last() const { return exists("last"); }
   bool has_best() const { return exists("best"); }
-  // state.json of `which` ("last" or "best").
+  // state.json of `which` ("last" or "best"). DataError when an earlier version of Parapet wrote
+  // it in another form.
   nlohmann::json read_state(const std::string& which) const;
+  std::filesystem::path generators(const std::string& which) const {
+    return folder_ / which / "generators.safetensors";
+  }
   // Copies values into the tensors given in `into`. DataError names a missing, unexpected or
   // mis-shaped tensor.
   void load(const std::string& which, Checkpoint& into) const;

@@ -4,25 +4,28 @@
 
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
+
+#include "parapet/training/task.h"
 
 namespace parapet {
 
-// After Safe-CLIP's trainer: patience shrinks only when a validation improves *neither* the loss
-// *nor* the recall, and is full again when one of them improves. The best checkpoint is the one of
-// the highest "recall" where the task reports it (the quantity users act on; the loss of a
-// contrastive task keeps falling on easy pairs), the lowest "loss" otherwise.
+// The best checkpoint is the one of the best value of the task's selected metric. Patience, after
+// Safe-CLIP's trainer, shrinks only when a validation improves *neither* that metric *nor* the
+// "loss" where the task reports one, and is full again when one of them improves: the loss of a
+// contrastive task keeps falling on easy pairs, while recall is what users act on.
 class EarlyStopping {
  public:
   // `patience` 0 = never stops.
-  explicit EarlyStopping(int64_t patience) : patience_(patience) {}
+  EarlyStopping(int64_t patience, Selection selection)
+      : patience_(patience), selection_(std::move(selection)) {}
 
   struct Verdict {
     bool best = false;  // this validation's weights are the best so far
     bool stop = false;
   };
-  // Internal error when `metrics` lacks "loss"; CheckFailed on a value that is not finite.
+  // Internal error when `metrics` lacks the selected one; CheckFailed on a value that is not
+  // finite.
   Verdict update(int64_t step, const std::map<std::string, double>& metrics);
 
   int64_t best_step() const { return best_step_; }  // -1 = none yet
@@ -31,10 +34,13 @@ class EarlyStopping {
   void restore(const nlohmann::json& state);
 
  private:
+  bool improves(const std::string& metric, bool higher, double value) const;
+
   int64_t patience_;
+  Selection selection_;
   int64_t without_progress_ = 0;
   int64_t best_step_ = -1;
-  std::optional<double> best_loss_, best_recall_;
+  std::map<std::string, double> watched_;  // the best values so far, not all of one validation
   std::map<std::string, double> best_;
 };
 

@@ -8,6 +8,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/training/backends.h"
+#include "parapet/training/liveness.h"
 #include "parapet/training/rendezvous.h"
 
 namespace parapet {
@@ -20,14 +21,20 @@ class ProcessGroupWorld final : public Communicator {
  public:
   ProcessGroupWorld(const WorldInfo& info, c10::intrusive_ptr<c10d::Store> store,
                     c10::intrusive_ptr<c10d::Backend> backend, at::Device device)
-      : info_(info), store_(std::move(store)), backend_(std::move(backend)), device_(device) {}
+      : info_(info),
+        store_(std::move(store)),
+        backend_(std::move(backend)),
+        device_(device),
+        liveness_(store_, info) {}
 
   int64_t rank() const override { return info_.rank; }
   int64_t world_size() const override { return info_.world_size; }
-  void all_reduce_mean(std::vector<at::Tensor>& tensors) override;
+  int64_t local_rank() const override { return info_.local_rank; }
+  void all_reduce_sum(std::vector<at::Tensor>& tensors) override;
   void broadcast(std::vector<at::Tensor>& tensors, int64_t root) override;
   at::Tensor gather(const at::Tensor& tensor) override;
   void barrier() override;
+  void meet(const Context& context) override { liveness_.meet(context); }
 
   at::Tensor sum(const at::Tensor& tensor);          // a new tensor, on `tensor`'s device
   at::Tensor gather_rows(const at::Tensor& tensor);  // not differentiable
@@ -41,6 +48,7 @@ class ProcessGroupWorld final : public Communicator {
   c10::intrusive_ptr<c10d::Store> store_;
   c10::intrusive_ptr<c10d::Backend> backend_;
   at::Device device_;
+  Liveness liveness_;
 };
 
 // Rows of all ranks; backward sums what every rank wants of this rank's rows.
@@ -91,11 +99,10 @@ void ProcessGroupWorld::flat(std::vector<at::Tensor>& tensors,
   }
 }
 
-void ProcessGroupWorld::all_reduce_mean(std::vector<at::Tensor>& tensors) {
+void ProcessGroupWorld::all_reduce_sum(std::vector<at::Tensor>& tensors) {
   flat(tensors, [&](at::Tensor& buffer) {
     std::vector<at::Tensor> list = {buffer};
     wait("all-reduce", [&] { return backend_->allreduce(list); });
-    buffer.div_(static_cast<double>(world_size()));
   });
 }
 
@@ -140,10 +147,8 @@ void ProcessGroupWorld::barrier() {
 
 std::unique_ptr<Communicator> join_process_group(const WorldInfo& info, const std::string& device) {
   const bool cuda = device.rfind("cuda", 0) == 0;
-  at::Device place = at::kCPU;
-  if (cuda)
-    place = device == "cuda" ? at::Device(at::kCUDA, static_cast<int8_t>(info.local_rank))
-                             : at::Device(device);
+  const at::Device place =
+      cuda ? at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(info.local_rank)) : at::kCPU;
   auto store = rendezvous(info);
   auto backend = cuda ? make_nccl(store, info) : make_gloo(store, info);
   return std::make_unique<ProcessGroupWorld>(info, std::move(store), std::move(backend), place);

@@ -3,7 +3,7 @@
 #include <memory>
 #include <string>
 
-#include "parapet/training/distributed.h"
+#include "parapet/training/communicator.h"
 
 namespace parapet {
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "parapet/nn/parameter.h"
-#include "parapet/training/distributed.h"
+#include "parapet/training/communicator.h"
 
 namespace parapet {
 

@@ -3,7 +3,7 @@
 #include <c10/util/intrusive_ptr.h>
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
-#include "parapet/training/distributed.h"
+#include "parapet/training/communicator.h"
 
 namespace parapet {
 

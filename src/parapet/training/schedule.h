@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "parapet/training/trainer.h"
+#include "parapet/training/trainer_options.h"
 
 namespace parapet {
 

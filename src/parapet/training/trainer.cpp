@@ -5,6 +5,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/strings.h"
+#include "parapet/data/sources/prefetch.h"
 #include "parapet/formats/jsonl.h"
 #include "parapet/training/checkpoint.h"
 #include "parapet/training/early_stopping.h"
@@ -17,6 +18,9 @@ namespace parapet {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Micro-batches made while one trains.
+constexpr int64_t kDrawnAhead = 2;
 
 nn::NamedTensors weights_of(const std::vector<TrainableParameter>& parameters) {
   nn::NamedTensors list;
@@ -44,7 +48,7 @@ class Loop {
         metrics_file_(run / "metrics.jsonl"),
         optimizer_(task.parameters(), options),
         device_(optimizer_.parameters().front().tensor.device()),
-        stopping_(options.patience) {}
+        stopping_(options.patience, task.selection()) {}
 
   TrainingResult run();
 
@@ -60,9 +64,11 @@ class Loop {
   void log_line(nlohmann::json line);
   void save(bool best);
   double seconds() const { return seconds_before_ + watch_.seconds(); }
-  bool due(int64_t every) const {
-    return done_ == options_.max_steps || (every > 0 && done_ % every == 0);
+  bool due(int64_t every, int64_t step) const {
+    return step == options_.max_steps || (every > 0 && step % every == 0);
   }
+  bool due(int64_t every) const { return due(every, done_); }
+  bool logs(int64_t step) const { return step == 1 || due(options_.log_every, step); }
 
   TrainingTask& task_;
   TrainerOptions options_;
@@ -74,6 +80,7 @@ class Loop {
   at::Device device_;
   EarlyStopping stopping_;
   std::optional<JsonlAppender> metrics_;
+  SourcePtr<MicroBatch> source_;  // drawn ahead; its position is that of what was used
 
   int64_t done_ = 0;  // optimiser steps
   bool stopped_early_ = false;
@@ -118,8 +125,8 @@ TrainingResult Loop::run() {
 
 StepReport Loop::step() {
   try {
-    const StepReport report =
-        training_step(task_, optimizer_, options_, communicator_, context_, done_);
+    const StepReport report = training_step(task_, *source_, optimizer_, options_, communicator_,
+                                            context_, done_, logs(done_ + 1));
     if (unproven_ && communicator_.is_main()) store_.confirm();
     unproven_ = false;
     return report;
@@ -134,7 +141,7 @@ StepReport Loop::step() {
 }
 
 void Loop::after_step(const StepReport& report) {
-  if (done_ == 1 || due(options_.log_every)) log_step(report);
+  if (logs(done_)) log_step(report);
   const bool best = due(options_.validate_every) && validate();
   const bool last = stopped_early_ || report.cancelled;
   if (best || last || due(options_.checkpoint_every)) save(best);
@@ -146,7 +153,9 @@ void Loop::after_step(const StepReport& report) {
 
 void Loop::start() {
   if (communicator_.is_main()) store_.repair();
-  communicator_.barrier();
+  // The processes come here from set-up work of different length.
+  communicator_.meet(context_);
+  source_ = prefetch(task_.source(communicator_), kDrawnAhead);
   const bool fresh = !store_.has_last();
   if (!fresh) {
     if (!options_.resume)
@@ -156,6 +165,7 @@ void Loop::start() {
     resume();
   }
   broadcast_weights();
+  if (fresh) optimizer_.take_weights();
   if (communicator_.is_main()) metrics_.emplace(metrics_file_, metrics_lines_);
   if (fresh) save(false);  // something good to fall back to before the first step
 }
@@ -165,12 +175,6 @@ void Loop::resume() {
   saved.weights = weights_of(optimizer_.parameters());
   saved.optimizer = optimizer_.state();
   saved.buffers = task_.buffers();
-  nn::NamedTensors generators;
-  for (const auto& [name, state] : generator_states(device_)) {
-    const int64_t world = communicator_.world_size();
-    generators.emplace_back(name, at::zeros({world, state.numel()}, state.options()));
-    saved.optimizer.push_back(generators.back());
-  }
   const auto state = store_.read_state("last");
   if (state.at("world_size").get<int64_t>() != communicator_.world_size())
     throw UsageError("--resume: the run was trained by " + state.at("world_size").dump() +
@@ -186,9 +190,8 @@ void Loop::resume() {
     if (value.is_number()) last_validation_[name] = value.get<double>();
   stopping_.restore(state.at("early_stopping"));
   const auto rank = communicator_.rank();
-  task_.restore(state.at("tasks").at(static_cast<size_t>(rank)));
-  for (auto& [name, rows] : generators) rows = rows[rank];
-  restore_generator_states(generators, device_);
+  source_->restore(state.at("data").at(static_cast<size_t>(rank)));
+  restore_generator_states(store_.generators("last"), rank, device_, context_);
   if (communicator_.is_main()) context_.info("resuming after step " + std::to_string(done_));
 }
 
@@ -233,7 +236,7 @@ bool Loop::validate() {
 
 void Loop::log_step(const StepReport& report) {
   nlohmann::json terms = nlohmann::json::object();
-  for (const auto& term : report.terms) terms[term.name] = term.value;
+  for (const auto& [name, value] : report.terms) terms[name] = value;
   const double interval = step_seconds_ - logged_seconds_;
   log_line({{"step", done_},
             {"lr", report.lr},
@@ -255,8 +258,7 @@ void Loop::save(bool best) {
   Checkpoint checkpoint;
   checkpoint.weights = weights_of(optimizer_.parameters());
   checkpoint.optimizer = optimizer_.state();
-  for (auto& rows : gather_rows(communicator_, generator_states(device_)))
-    checkpoint.optimizer.push_back(std::move(rows));
+  checkpoint.generators = gather_rows(communicator_, generator_states(device_));
   checkpoint.buffers = task_.buffers();
   checkpoint.state = {{"world_size", communicator_.world_size()},
                       {"options", options_json(options_)},
@@ -265,7 +267,7 @@ void Loop::save(bool best) {
                       {"seconds", seconds()},
                       {"last_validation", last_validation_},
                       {"early_stopping", stopping_.state()},
-                      {"tasks", gather_json(communicator_, task_.state())}};
+                      {"data", gather_json(communicator_, source_->position())}};
   if (communicator_.is_main()) store_.save(checkpoint, done_, best);
   unproven_ = true;
 }

@@ -1,10 +1,10 @@
-#include "parapet/training/trainer.h"
+#include "parapet/training/trainer_options.h"
 
 namespace parapet {
 
 void TrainerOptions::visit(OptionList& list) {
   list.add("max-steps", max_steps, "optimiser steps");
-  list.add("accumulate", accumulate, "micro-batches per step; their gradients are averaged");
+  list.add("accumulate", accumulate, "micro-batches per step; the gradient is their weighted mean");
   list.add("optimizer", optimizer, "optimiser", {"adamw", "adam"});
   list.add("lr", lr, "peak learning rate");
   list.add("beta1", beta1, "decay of the first moment");
@@ -17,7 +17,7 @@ void TrainerOptions::visit(OptionList& list) {
   list.add("final-lr", final_lr, "share of the peak at the end of the cosine");
   list.add("validate-every", validate_every, "steps between validations; 0 = only at the end");
   list.add("patience", patience,
-           "stop after this many validations without a better loss or recall; 0 = off");
+           "stop after this many validations without a better loss or selected metric; 0 = off");
   list.add("checkpoint-every", checkpoint_every,
            "steps between checkpoints; 0 = only at the start and the end");
   list.add("log-every", log_every, "steps between lines of metrics.jsonl");

@@ -7,44 +7,80 @@
 
 #include "parapet/core/error.h"
 #include "parapet/training/gradients.h"
-#include "parapet/training/meters.h"
 #include "parapet/training/schedule.h"
+#include "parapet/training/step_numbers.h"
 
 namespace parapet {
 namespace {
 
-// Forward and backward of every micro-batch; gradients end as their mean.
-void accumulate(TrainingTask& task, StepInfo info, StepReport& report) {
-  Average loss;
-  TermAverages terms;
+// Forward and backward of every micro-batch; gradients end as the sum of weight x gradient.
+void accumulate(TrainingTask& task, Source<MicroBatch>& source, Optimizer& optimizer, StepInfo info,
+                StepNumbers& numbers) {
   for (info.micro = 0; info.micro < info.micros; ++info.micro) {
-    StepLoss part = task.loss(info);
-    if (info.micros == 1)
-      part.total.backward();
-    else
-      (part.total / static_cast<double>(info.micros)).backward();
-    loss.add(part.total.item<double>());
-    for (const auto& term : part.terms) terms.add(term.name, term.value);
-    report.samples += static_cast<double>(part.samples);
+    MicroBatch batch;
+    if (!source.next(batch))
+      throw Error(ErrorKind::kInternal, "the task's source of micro-batches has ended");
+    const StepLoss part = task.loss(batch, info);
+    numbers.add(part);
+    if (part.weight == 0) continue;
+    (part.weight == 1 ? part.total : part.total * part.weight).backward();
+    optimizer.collect();
   }
-  report.loss = loss.value();
-  for (const auto& [name, value] : terms.values()) report.terms.push_back({name, value});
 }
 
-// One all-reduce carries gradients and numbers: a rank's NaN or Ctrl-C reaches all the others.
-void reduce(std::vector<at::Tensor>& gradients, Communicator& communicator, StepReport& report) {
-  if (communicator.world_size() == 1) return;
-  std::vector<double> numbers = {report.loss, report.samples, report.cancelled ? 1.0 : 0.0};
-  for (const auto& term : report.terms) numbers.push_back(term.value);
-  auto packed = at::tensor(numbers, at::kDouble);
-  std::vector<at::Tensor> all = gradients;
-  all.push_back(packed);
-  communicator.all_reduce_mean(all);
-  const double* value = packed.const_data_ptr<double>();
-  report.loss = *value++;
-  report.samples = *value++ * static_cast<double>(communicator.world_size());
+// What all ranks together have, in one small collective before that of the gradients.
+struct Totals {
+  double weight = 0;
+  std::vector<bool> has_gradient;  // of any rank, by parameter
+};
+
+// A rank's NaN or Ctrl-C reaches all the others through these numbers.
+Totals reduce_numbers(const Optimizer& optimizer, Communicator& communicator,
+                      const StepNumbers& numbers, StepReport& report) {
+  Totals totals;
+  totals.weight = numbers.weight();
+  report.samples = numbers.samples();
+  for (size_t i = 0; i < optimizer.parameters().size(); ++i)
+    totals.has_gradient.push_back(optimizer.has_gradient(i));
+  if (communicator.world_size() == 1) return totals;
+  std::vector<double> values = {numbers.weight(), numbers.samples(), report.cancelled ? 1.0 : 0.0};
+  for (const bool has : totals.has_gradient) values.push_back(has ? 1.0 : 0.0);
+  std::vector<at::Tensor> all = {at::tensor(values, at::kDouble)};
+  communicator.all_reduce_sum(all);
+  const double* value = all.front().const_data_ptr<double>();
+  totals.weight = *value++;
+  report.samples = *value++;
   report.cancelled = *value++ > 0;
-  for (auto& term : report.terms) term.value = *value++;
+  for (size_t i = 0; i < totals.has_gradient.size(); ++i) totals.has_gradient[i] = *value++ > 0;
+  return totals;
+}
+
+// Sums over ranks, in one collective, and the mean: gradients in place, and the loss. A gradient
+// that this rank lacks but another has counts as zero.
+at::Tensor reduce(Optimizer& optimizer, Communicator& communicator, const Totals& totals,
+                  const at::Tensor& loss_sum) {
+  const at::NoGradGuard no_grad;
+  optimizer.fill_missing(totals.has_gradient);
+  auto gradients = optimizer.gradients();
+  at::Tensor loss = loss_sum.defined() ? loss_sum.clone() : at::zeros({}, at::kDouble);
+  if (communicator.world_size() > 1) {
+    std::vector<at::Tensor> all = gradients;
+    all.push_back(loss);
+    communicator.all_reduce_sum(all);
+  }
+  if (totals.weight == 0 || totals.weight == 1) return loss;
+  if (!gradients.empty()) at::_foreach_div_(gradients, totals.weight);
+  return loss / totals.weight;
+}
+
+// Loss and gradient norm, read from the device together.
+void read_numbers(const at::Tensor& loss, const std::vector<at::Tensor>& gradients,
+                  StepReport& report) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor norm = gradient_norm(gradients).to(loss.device(), at::kDouble);
+  const at::Tensor read = at::stack({loss.reshape({}), norm.reshape({})}).to(at::kCPU);
+  report.loss = read.const_data_ptr<double>()[0];
+  report.grad_norm = read.const_data_ptr<double>()[1];
 }
 
 [[noreturn]] void fail_not_finite(const StepReport& report, int64_t step) {
@@ -52,9 +88,9 @@ void reduce(std::vector<at::Tensor>& gradients, Communicator& communicator, Step
   std::snprintf(number, sizeof number, "loss %g, gradient norm %g", report.loss, report.grad_norm);
   std::string text = "training stopped at step " + std::to_string(step + 1) + ": " + number;
   const char* separator = " (";
-  for (const auto& term : report.terms) {
-    std::snprintf(number, sizeof number, "%g", term.value);
-    text += separator + term.name + " " + number;
+  for (const auto& [name, value] : report.terms) {
+    std::snprintf(number, sizeof number, "%g", value);
+    text += separator + name + " " + number;
     separator = ", ";
   }
   if (!report.terms.empty()) text += ")";
@@ -64,8 +100,9 @@ void reduce(std::vector<at::Tensor>& gradients, Communicator& communicator, Step
 
 }  // namespace
 
-StepReport training_step(TrainingTask& task, Optimizer& optimizer, const TrainerOptions& options,
-                         Communicator& communicator, const Context& context, int64_t step) {
+StepReport training_step(TrainingTask& task, Source<MicroBatch>& source, Optimizer& optimizer,
+                         const TrainerOptions& options, Communicator& communicator,
+                         const Context& context, int64_t step, bool with_terms) {
   StepInfo info;
   info.step = step;
   info.total_steps = options.max_steps;
@@ -73,14 +110,18 @@ StepReport training_step(TrainingTask& task, Optimizer& optimizer, const Trainer
   info.communicator = &communicator;
 
   StepReport report;
+  StepNumbers numbers;
   report.lr = learning_rate(options, step);
   optimizer.zero_grad();
-  accumulate(task, info, report);
+  accumulate(task, source, optimizer, info, numbers);
   report.cancelled = context.cancelled();
+  const Totals totals = reduce_numbers(optimizer, communicator, numbers, report);
+  const at::Tensor loss = reduce(optimizer, communicator, totals, numbers.loss_sum());
   auto gradients = optimizer.gradients();
-  reduce(gradients, communicator, report);
-  report.grad_norm = gradient_norm(gradients);
-  if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) {
+  read_numbers(loss, gradients, report);
+  const bool finite = std::isfinite(report.loss) && std::isfinite(report.grad_norm);
+  if (with_terms || !finite) report.terms = numbers.terms(communicator);
+  if (!finite) {
     optimizer.zero_grad();
     fail_not_finite(report, step);
   }

@@ -8,6 +8,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/json.h"
 #include "parapet/methods/guard_heads/head_net.h"
+#include "parapet/methods/guard_heads/heads.h"
 #include "support/temp_folder.h"
 
 namespace parapet {
@@ -157,6 +158,21 @@ TEST(GuardHeads, VersionFollowsWeightsAndCalibration) {
   };
   EXPECT_NE(version(a), version(b));
   EXPECT_NE(version(a), version(c));
+}
+
+TEST(GuardHeads, OutliveTheirFile) {
+  const TempFolder folder;
+  HeadNet net = HeadNet::random(8, 4, 1, 7);
+  GuardHeadsInfo info;
+  info.categories = {"fire"};
+  info.dim = 8;
+  info.hidden = 4;
+  save_heads(folder.path(), net, info);
+  const GuardHeads heads = GuardHeads::load(folder.path());
+  const std::vector<float> row = {1, 0, 0, 0, 0, 0, 0, 0};
+  const float before = heads.score(row, row).joint().harm;
+  std::filesystem::resize_file(folder / "guard_heads.safetensors", 0);
+  EXPECT_EQ(heads.score(row, row).joint().harm, before);
 }
 
 TEST(ScoreCalibration, MapsAndJson) {

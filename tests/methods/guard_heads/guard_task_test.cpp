@@ -104,7 +104,8 @@ Trained train_heads(const FilterOptions& options) {
   at::manual_seed(1);
   const auto communicator = make_communicator({}, "cpu");
   train(task, trainer, run.path(), *communicator, {});
-  out.probability = task.logits_of(test_inputs, test.embeds).harm[2].select(1, 1).sigmoid();
+  out.probability =
+      task.logits_of(test_inputs, test.embeds, *communicator).harm[2].select(1, 1).sigmoid();
   out.truth = test.set.targets.harm[2].select(1, 1);
   out.group = test.set.targets.group;
   out.image = test.embeds.image[0];
@@ -132,8 +133,10 @@ TEST(GuardContradiction, NeedsPairsThatMatch) {
     FilterTask task(net, options, in);
     task.parameters();
     double contradiction = -1;
-    for (const auto& term : task.loss({}).terms)
-      if (std::string(term.name) == "contradiction") contradiction = term.value;
+    FilterDraw drawn;
+    ASSERT_TRUE(task.batches(*make_communicator({}, "cpu"))->next(drawn));
+    for (const auto& term : task.loss(drawn, {}).terms)
+      if (std::string(term.name) == "contradiction") contradiction = term.value.item<double>();
     if (known)
       EXPECT_GT(contradiction, 0.1);
     else

@@ -137,19 +137,33 @@ TEST(GuardData, VerdictsOnThePairByGrade) {
   }
 }
 
+// The rows of the next batch.
+std::vector<int64_t> next_rows(Source<FilterRows>& source) {
+  FilterRows batch;
+  EXPECT_TRUE(source.next(batch));
+  return batch.rows;
+}
+
 TEST(GuardData, ResamplingDrawsCellsAlike) {
   FilterOptions options;
   options.bias.balance_by = {"language"};
   const FilterSet set = make_filter_set(toy_samples(400), {"fire"}, options, true);
   std::map<std::string, int> drawn;
+  const auto source = filter_rows(set, 1, 40, 0, 1);
   for (int64_t index = 0; index < 100; ++index)
-    for (const int64_t row : filter_batch(set, 1, index, 40)) {
+    for (const int64_t row : next_rows(*source)) {
       const LabelSample& s = set.samples[row];
       ++drawn[s.labels.at("fire") + s.attributes.at("language")];
     }
   ASSERT_EQ(drawn.size(), 4u);
   for (const auto& [cell, count] : drawn) EXPECT_NEAR(count, 1000, 120) << cell;
-  EXPECT_EQ(filter_batch(set, 1, 7, 40), filter_batch(set, 1, 7, 40));
+  // Two processes draw between them what one does, and each goes on where it was saved.
+  const auto one = filter_rows(set, 1, 40, 0, 1), second = filter_rows(set, 1, 40, 1, 2);
+  next_rows(*one);
+  EXPECT_EQ(next_rows(*one), next_rows(*second));
+  const auto again = filter_rows(set, 1, 40, 1, 2);
+  again->restore(second->position());
+  EXPECT_EQ(next_rows(*again), next_rows(*second));
   EXPECT_EQ(balance_table(set, options.bias).size(), 4u);
 }
 
@@ -159,7 +173,7 @@ TEST(GuardData, DrawsFollowTheSetAsItIs) {
   FilterSet set = make_filter_set(toy_samples(100), {"fire"}, options, true);
   const auto harmful = [&] {
     int count = 0;
-    for (const int64_t row : filter_batch(set, 1, 0, 400))
+    for (const int64_t row : next_rows(*filter_rows(set, 1, 400, 0, 1)))
       count += set.samples[row].labels.at("fire") == "explicit";
     return count;
   };
@@ -177,8 +191,9 @@ TEST(GuardData, ReweightingKeepsEverySampleOncePerEpoch) {
   EXPECT_NEAR(set.targets.weight.mean().item<double>(), 1, 1e-6);
   EXPECT_NEAR(set.targets.weight[0].item<double>(), 5, 1e-6);  // 10 of 100 are harmful
   std::set<int64_t> seen;
+  const auto source = filter_rows(set, 1, 20, 0, 1);
   for (int64_t index = 0; index < 5; ++index)
-    for (const int64_t row : filter_batch(set, 1, index, 20)) seen.insert(row);
+    for (const int64_t row : next_rows(*source)) seen.insert(row);
   EXPECT_EQ(seen.size(), 100u);
 }
 

@@ -40,7 +40,7 @@ ObjectiveInput random_input(int64_t n) {
 
 double term(const StepLoss& loss, const std::string& name) {
   for (const auto& t : loss.terms)
-    if (t.name == name) return t.value;
+    if (t.name == name) return t.value.item<double>();
   ADD_FAILURE() << "no term " << name;
   return 0;
 }
@@ -97,6 +97,53 @@ TEST(Objective, OrderedSeesATieThatSafeClipDoesNot) {
   const auto loss = objective("ordered")->compute(tie);
   EXPECT_NEAR(term(loss, "text_nsfw") + term(loss, "vision_nsfw"), 0, 1e-6);
   EXPECT_NEAR(term(loss, "order_new"), 4 * std::log1p(std::exp(0.4)) / 20, 1e-5);
+}
+
+// Each row's loss is the one it has in a batch from which its doubles were taken out.
+TEST(InfoNce, DoublesAreNoNegatives) {
+  const ObjectiveInput input = random_input(6);
+  const at::Tensor x = input.tuned.safe_text, y = input.tuned.safe_image;
+  const at::Tensor x_keys = at::tensor({0, 1, 2, 0, 4, 5}, at::kLong);
+  const at::Tensor y_keys = at::tensor({0, 1, 2, 3, 2, 5}, at::kLong);
+  const at::Tensor logits = at::mm(x, y.t()) * 7.0;
+  double expected = 0;
+  for (int64_t i = 0; i < 6; ++i) {
+    std::vector<int64_t> kept = {i};
+    for (int64_t j = 0; j < 6; ++j)
+      if (!x_keys[i].equal(x_keys[j]) && !y_keys[i].equal(y_keys[j])) kept.push_back(j);
+    const at::Tensor rows = at::tensor(kept, at::kLong);
+    for (const at::Tensor& row : {logits[i], logits.select(1, i)})
+      expected += (row.index_select(0, rows).logsumexp(0) - row[i]).item<double>() / 12;
+  }
+  const at::Tensor duplicates = nn::duplicate_rows(x_keys, y_keys);
+  EXPECT_NEAR(nn::info_nce(x, y, 7.0, duplicates).item<double>(), expected, 1e-5);
+  EXPECT_GT(nn::info_nce(x, y, 7.0).item<double>(), expected + 0.01);
+}
+
+// A batch of one quadruplet twice says what the one says alone.
+TEST(Objective, DoublesAreNoNegatives) {
+  ObjectiveInput single = random_input(1), twice = random_input(1);
+  for (auto* part : {&twice.tuned, &twice.reference})
+    for (at::Tensor* x :
+         {&part->safe_text, &part->unsafe_text, &part->safe_image, &part->unsafe_image})
+      *x = at::cat({*x, *x});
+  twice.text_unsafe = twice.image_unsafe = at::ones({2}, at::kBool);
+  const at::Tensor keys = at::zeros({2}, at::kLong);
+  const ObjectiveInput unmasked = twice;
+  twice.keys = {keys, keys, keys, keys};
+  for (const char* name : {"safe_clip", "ordered", "shield_clip"}) {
+    const auto total = [&](const ObjectiveInput& input) {
+      return objective(name)->compute(input).total.item<double>();
+    };
+    EXPECT_NEAR(total(twice), total(single), 1e-5) << name;
+    EXPECT_GT(total(unmasked), total(single) + 0.01) << name;
+  }
+  // Rows that share only a caption, or only a picture.
+  const at::Tensor own = at::arange(10), pairs = at::arange(10).floor_divide(2);
+  const at::Tensor shared = nn::duplicate_rows(own, pairs);
+  EXPECT_EQ(shared.sum().item<int64_t>(), 10);
+  EXPECT_TRUE(shared.equal(nn::duplicate_rows(pairs, own)));
+  EXPECT_FALSE(nn::duplicate_rows(pairs, at::Tensor()).defined());
 }
 
 TEST(Objective, ShieldWithoutUnsafeHalvesOnlyPreserves) {

@@ -7,10 +7,12 @@
 
 #include "methods/golden_clip.h"
 #include "parapet/core/json.h"
+#include "parapet/data/sources/order.h"
 #include "parapet/formats/jsonl.h"
 #include "parapet/methods/safe_clip/objective.h"
 #include "parapet/nn/contrastive.h"
 #include "parapet/nn/lora.h"
+#include "parapet/nn/lora_off.h"
 #include "parapet/training/distributed.h"
 #include "parapet/training/trainer.h"
 
@@ -34,7 +36,7 @@ QuadrupletEmbeddings embed(const ClipModel& model, const at::Tensor& ids,
 }
 
 // One full batch per step, as the reference implementation trains.
-class GoldenTask final : public TrainingTask {
+class GoldenTask final : public TaskOf<int64_t> {
  public:
   GoldenTask(ClipModel& model, const std::string& objective, const nlohmann::json& expected)
       : model_(model) {
@@ -71,18 +73,18 @@ class GoldenTask final : public TrainingTask {
 
   std::vector<TrainableParameter> parameters() override {
     std::vector<TrainableParameter> list;
-    for (auto& [name, tensor] : nn::lora_parameters(model_.linears()))
+    for (auto& [name, tensor] : nn::lora_parameters(model_))
       list.push_back({name, tensor.requires_grad_(true), 1.0, false});
     return list;
   }
-  StepLoss loss(const StepInfo& info) override {
+  SourcePtr<int64_t> batches(const Communicator&) override { return numbers_from(0); }
+  using TaskOf<int64_t>::loss;
+  StepLoss loss(int64_t&, const StepInfo& info) override {
     input_.tuned = embed(model_, ids_, pixels_);
     input_.progress = static_cast<double>(info.step) / static_cast<double>(info.total_steps);
     return objective_->compute(input_);
   }
   std::map<std::string, double> validate(const StepInfo&) override { return {}; }
-  nlohmann::json state() const override { return {}; }
-  void restore(const nlohmann::json&) override {}
 
   const QuadrupletEmbeddings& reference() const { return input_.reference; }
 
@@ -96,7 +98,7 @@ class GoldenTask final : public TrainingTask {
 class SafeClipGolden : public ::testing::TestWithParam<std::pair<const char*, const char*>> {
  protected:
   SafeClipGolden() : model_(test::golden_clip()) {
-    nn::load_lora(model_.linears(), folder() / (std::string("adapter_") + adapter()));
+    nn::load_lora(model_, folder() / (std::string("adapter_") + adapter()));
     task_ = std::make_unique<GoldenTask>(model_, objective(), expected_);
   }
   std::string objective() const { return GetParam().first; }
@@ -140,7 +142,8 @@ TEST_P(SafeClipGolden, GradientsOfEveryAdapterTensor) {
   const auto parameters = task_->parameters();
   StepInfo info;
   info.total_steps = expected_.at("steps");
-  task_->loss(info).total.backward();
+  int64_t number = 0;
+  task_->loss(number, info).total.backward();
   std::map<std::string, at::Tensor> gradients;
   for (const auto& p : parameters) gradients[p.name] = p.tensor.grad();
   expect_all("grad", gradients);

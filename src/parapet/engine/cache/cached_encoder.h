@@ -1,12 +1,11 @@
-// Embeddings kept on disk by content: what a frozen model says about the same inputs is computed
-// once, by whichever command asks first. One tensor file per call over a whole data set: commands
-// ask for the same 100,000 rows again, in order. A server asks for single items that come back one
-// by one; that is engine/embedding_cache.h.
+// Embeddings of whole data sets kept on disk by content: what a frozen model says about an input is
+// computed once, by whichever command asks first.
 #pragma once
 #include <filesystem>
 #include <memory>
 #include <string>
 
+#include "parapet/engine/cache/embedding_store.h"
 #include "parapet/engine/encoder/encoder.h"
 
 namespace parapet {
@@ -24,9 +23,13 @@ std::string encoder_key(const std::filesystem::path& model, const EncoderOptions
 std::string encoder_key(const std::filesystem::path& model, const std::string& content_key,
                         const EncoderOptions& options);
 
-// Each call of `encoder` with the same inputs (image bytes, texts, in order) and the same `key` is
-// read from a file in `folder`, else computed and written there (atomically). An empty `folder`
-// returns `encoder` itself. DataError: a cached file does not fit.
+// The store of a folder that commands are given, made where there is none.
+std::unique_ptr<EmbeddingStore> open_embedding_store(const std::filesystem::path& folder,
+                                                     const Context& context);
+
+// Embeddings of images (by their bytes) and texts come from the store in `folder`, under `key`;
+// `encoder` computes what is missing there. An empty `folder` returns `encoder` itself. DataError:
+// the store cannot be used.
 std::unique_ptr<Encoder> cached_encoder(std::unique_ptr<Encoder> encoder, std::string key,
                                         const std::filesystem::path& folder);
 

@@ -1,17 +1,10 @@
 #include "parapet/engine/cache/embedding_cache.h"
 
-#include <SQLiteCpp/SQLiteCpp.h>
-
-#include <cstring>
-
 #include "parapet/core/error.h"
-#include "parapet/core/files.h"
-#include "parapet/core/version.h"
 
 namespace parapet {
 namespace {
 
-constexpr int kApplication = 0x50415245;  // "PARE": marks the file as ours
 // Of list and map nodes, roughly.
 constexpr int64_t kOverhead = 160;
 
@@ -21,87 +14,18 @@ int64_t size_of(const std::string& key, const std::vector<float>& embedding) {
 
 }  // namespace
 
-struct EmbeddingCache::Disk {
-  explicit Disk(const std::filesystem::path& file)
-      : database(file.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE) {
-    database.setBusyTimeout(2000);
-    const int application = database.execAndGet("PRAGMA application_id").getInt();
-    const bool fresh = database.execAndGet("SELECT count(*) FROM sqlite_master").getInt() == 0;
-    if (application != kApplication && !fresh)
-      throw DataError(file.string(), "is a SQLite file of another program", "Name another file.");
-    database.exec("PRAGMA journal_mode=WAL");
-    database.exec("PRAGMA synchronous=NORMAL");
-    database.exec("PRAGMA application_id=" + std::to_string(kApplication));
-    database.exec(
-        "CREATE TABLE IF NOT EXISTS embedding (id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, "
-        "value BLOB NOT NULL)");
-    rows = database.execAndGet("SELECT count(*) FROM embedding").getInt64();
-    select =
-        std::make_unique<SQLite::Statement>(database, "SELECT value FROM embedding WHERE key = ?");
-    insert = std::make_unique<SQLite::Statement>(
-        database, "INSERT OR IGNORE INTO embedding (key, value) VALUES (?, ?)");
-  }
-
-  std::optional<std::vector<float>> find(const std::string& key) {
-    select->reset();
-    select->bind(1, key);
-    if (!select->executeStep()) return std::nullopt;
-    const SQLite::Column column = select->getColumn(0);
-    if (column.getBytes() <= 0 || column.getBytes() % static_cast<int>(sizeof(float)) != 0)
-      return std::nullopt;
-    std::vector<float> values(static_cast<size_t>(column.getBytes()) / sizeof(float));
-    std::memcpy(values.data(), column.getBlob(), values.size() * sizeof(float));
-    return values;
-  }
-
-  void put(const std::string& key, const std::vector<float>& embedding, int64_t most) {
-    insert->reset();
-    insert->bind(1, key);
-    insert->bind(2, embedding.data(), static_cast<int>(embedding.size() * sizeof(float)));
-    rows += insert->exec();
-    if (rows <= most) return;
-    // A tenth at once, so that this is rare.
-    const int64_t drop = rows - most + most / 10;
-    rows -= database.exec(
-        "DELETE FROM embedding WHERE id IN (SELECT id FROM embedding ORDER BY id LIMIT " +
-        std::to_string(drop) + ")");
-  }
-
-  SQLite::Database database;
-  std::unique_ptr<SQLite::Statement> select, insert;
-  int64_t rows = 0;
-};
-
 EmbeddingCache::EmbeddingCache(const EmbeddingCacheOptions& options, const Context& context)
     : options_(options), context_(context) {
   if (options_.file.empty()) return;
-  std::error_code ignored;  // opening the file names the problem
-  if (options_.file.has_parent_path())
-    std::filesystem::create_directories(options_.file.parent_path(), ignored);
-  try {
-    disk_ = std::make_unique<Disk>(options_.file);
-    file_in_use_ = true;
-  } catch (const SQLite::Exception& error) {
-    throw DataError(options_.file.string(),
-                    std::string("cannot be used as a cache: ") + error.what(),
-                    "Check the path and its permissions; delete the file or name another.");
-  }
+  disk_ = std::make_unique<EmbeddingStore>(options_.file, options_.file_rows, context_);
+  file_in_use_ = true;
 }
 
 EmbeddingCache::~EmbeddingCache() = default;
 
 std::string EmbeddingCache::key(std::string_view kind, std::string_view identity,
                                 std::string_view content) {
-  if (identity.empty()) return {};
-  return Sha256()
-      .update(version())
-      .update(std::string_view("\0", 1))
-      .update(kind)
-      .update(std::string_view("\0", 1))
-      .update(identity)
-      .update(std::string_view("\0", 1))
-      .update(content)
-      .hex();
+  return EmbeddingStore::key(kind, identity, content);
 }
 
 std::optional<std::vector<float>> EmbeddingCache::find(const std::string& key) {
@@ -120,7 +44,7 @@ std::optional<std::vector<float>> EmbeddingCache::find(const std::string& key) {
     if (disk_) {
       try {
         stored = disk_->find(key);
-      } catch (const SQLite::Exception& error) {
+      } catch (const DataError& error) {
         disk_failed(error.what());
       }
     }
@@ -137,8 +61,9 @@ void EmbeddingCache::put(const std::string& key, const std::vector<float>& embed
   std::lock_guard lock(disk_mutex_);
   if (!disk_) return;
   try {
-    disk_->put(key, embedding, options_.file_rows);
-  } catch (const SQLite::Exception& error) {
+    const EmbeddingStore::Row row(key, embedding);
+    disk_->put({&row, 1});
+  } catch (const DataError& error) {
     disk_failed(error.what());
   }
 }
@@ -148,8 +73,10 @@ void EmbeddingCache::keep(const std::string& key, const std::vector<float>& embe
   if (size > options_.memory_bytes) return;
   std::lock_guard lock(mutex_);
   if (index_.count(key) > 0) return;
-  recent_.push_front({key, embedding});
-  index_[key] = recent_.begin();
+  std::list<Entry> fresh;  // spliced in only when nothing can fail any more
+  fresh.push_front({key, embedding});
+  index_.emplace(key, fresh.begin());
+  recent_.splice(recent_.begin(), fresh);
   counts_.bytes += size;
   while (counts_.bytes > options_.memory_bytes) {
     const Entry& oldest = recent_.back();
@@ -161,7 +88,7 @@ void EmbeddingCache::keep(const std::string& key, const std::vector<float>& embe
 
 // Called with disk_mutex_ held.
 void EmbeddingCache::disk_failed(const char* what) {
-  context_.warn("embedding cache " + options_.file.string() + " is no longer used: " + what);
+  context_.warn(std::string("the embedding cache is no longer used: ") + what);
   disk_.reset();
   file_in_use_ = false;
 }

@@ -1,7 +1,6 @@
-// Embeddings by content: the same image or text is computed once. In memory, least recently used
-// out first; optionally also in a SQLite file that outlives the process. For single items in any
-// order, looked up in microseconds by many threads; commands that embed whole data sets keep them
-// by the call (engine/cached_encoder.h).
+// Embeddings by content for a server: the same image or text is computed once. In memory, least
+// recently used out first; optionally also in an EmbeddingStore that outlives the process. Single
+// items in any order, looked up in microseconds by many threads.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include "parapet/core/context.h"
+#include "parapet/engine/cache/embedding_store.h"
 
 namespace parapet {
 
@@ -31,17 +31,16 @@ class EmbeddingCache {
   // is damaged: DataError. A disk that fails later costs only speed: it is
   // reported once to `context` and the file is left alone from then on.
   explicit EmbeddingCache(const EmbeddingCacheOptions& options, const Context& context = {});
-  ~EmbeddingCache();
+  virtual ~EmbeddingCache();
 
-  // Key of `content` (image bytes, pixels or text) under an Encoder::identity(): SHA-256 over kind,
-  // identity and content, and Parapet's version: another may compute otherwise. Empty when the
-  // identity is: then nothing is kept.
+  // EmbeddingStore::key, with an Encoder::identity().
   static std::string key(std::string_view kind, std::string_view identity,
                          std::string_view content);
 
-  // Thread-safe, all of them. An empty key is never found and never kept.
+  // Thread-safe, all of them. An empty key is never found and never kept. put() may fail for want
+  // of memory, and then has kept nothing.
   std::optional<std::vector<float>> find(const std::string& key);
-  void put(const std::string& key, const std::vector<float>& embedding);
+  virtual void put(const std::string& key, const std::vector<float>& embedding);
 
   struct Counts {
     int64_t hits = 0, file_hits = 0, misses = 0, entries = 0, bytes = 0;
@@ -50,7 +49,6 @@ class EmbeddingCache {
   Counts counts() const;
 
  private:
-  struct Disk;
   struct Entry {
     std::string key;
     std::vector<float> embedding;
@@ -65,7 +63,7 @@ class EmbeddingCache {
   std::unordered_map<std::string, std::list<Entry>::iterator> index_;
   Counts counts_;
   std::mutex disk_mutex_;
-  std::unique_ptr<Disk> disk_;
+  std::unique_ptr<EmbeddingStore> disk_;
   std::atomic<bool> file_in_use_{false};  // whoever asks must not wait for the disk
 };
 

@@ -57,8 +57,9 @@ void BatchingOptions::validate(Problems& problems) const {
 }
 
 BatchingEncoder::BatchingEncoder(std::shared_ptr<Encoder> encoder, const BatchingOptions& options,
-                                 std::shared_ptr<EmbeddingCache> cache)
+                                 std::shared_ptr<EmbeddingCache> cache, const Context& context)
     : encoder_(std::move(encoder)), options_(options), cache_(std::move(cache)) {
+  context_.log_sink = context.log_sink;
   Problems problems;
   options_.validate(problems);
   problems.throw_if_any("batching");
@@ -82,6 +83,8 @@ BatchingEncoder::~BatchingEncoder() {
 
 int64_t BatchingEncoder::dim() const { return encoder_->dim(); }
 double BatchingEncoder::logit_scale() const { return encoder_->logit_scale(); }
+int64_t BatchingEncoder::decode_scale() const { return encoder_->decode_scale(); }
+int64_t BatchingEncoder::text_context() const { return encoder_->text_context(); }
 
 bool BatchingEncoder::answer_from_cache(const std::string& key, const Done& done) {
   if (!cache_) return false;
@@ -156,6 +159,28 @@ std::future<EncodeResult> BatchingEncoder::encode_text(std::string text, EncodeD
   auto [future, done] = promised();
   submit_text(std::move(text), deadline, std::move(done));
   return std::move(future);
+}
+
+std::vector<std::future<EncodeResult>> BatchingEncoder::probe(EncodeDeadline deadline) {
+  std::vector<std::future<EncodeResult>> answers;
+  for (const Kind kind : {kImage, kText}) {
+    auto [future, done] = promised();
+    answers.push_back(std::move(future));
+    Item item;  // without a key
+    try {
+      if (kind == kImage)
+        item.image = encoder_->resized({32, 32, std::vector<uint8_t>(32 * 32 * 3, 128)});
+      else
+        item.text = "a photo";
+    } catch (const std::exception& error) {
+      done(failure(error));
+      continue;
+    }
+    item.deadline = deadline;
+    item.done = std::move(done);
+    submit(kind, std::move(item));
+  }
+  return answers;
 }
 
 void BatchingEncoder::submit(Kind kind, Item item) {
@@ -250,11 +275,11 @@ std::vector<std::vector<float>> BatchingEncoder::run(Kind kind, const std::vecto
   if (kind == kImage) {
     std::vector<Image> images;
     for (const Item& item : items) images.push_back(item.image);
-    rows = encoder_->encode_images(std::span<const Image>(images), Context{});
+    rows = encoder_->encode_images(std::span<const Image>(images), context_);
   } else {
     std::vector<std::string> texts;
     for (const Item& item : items) texts.push_back(item.text);
-    rows = encoder_->encode_texts(texts, Context{});
+    rows = encoder_->encode_texts(texts, context_);
   }
   const int64_t width = rows.size(1);
   std::vector<std::vector<float>> out;
@@ -285,8 +310,20 @@ void BatchingEncoder::compute(Kind kind, std::vector<Item> items) {
     result.batch = static_cast<int64_t>(items.size());
     result.wait_seconds = std::chrono::duration<double>(start - items[i].since).count();
     result.encode_seconds = spent;
-    if (cache_) cache_->put(items[i].key, result.embedding);
+    keep(items[i].key, result.embedding);
     items[i].done(std::move(result));
+  }
+}
+
+// A cache that has no memory costs only speed; on a lane's thread its failure would end the
+// process.
+void BatchingEncoder::keep(const std::string& key, const std::vector<float>& embedding) noexcept {
+  if (!cache_) return;
+  try {
+    cache_->put(key, embedding);
+  } catch (const std::exception&) {
+    const std::lock_guard lock(mutex_);
+    ++counts_.not_kept;
   }
 }
 

@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "parapet/core/context.h"
 #include "parapet/core/options.h"
 #include "parapet/engine/cache/embedding_cache.h"
 #include "parapet/formats/image.h"
@@ -61,9 +62,9 @@ class BatchingEncoder {
   // not block or throw.
   using Done = std::function<void(EncodeResult)>;
 
-  // `cache` may be null.
+  // `cache` may be null. Warnings of the encoder go to `context`, from any lane.
   BatchingEncoder(std::shared_ptr<Encoder> encoder, const BatchingOptions& options,
-                  std::shared_ptr<EmbeddingCache> cache = nullptr);
+                  std::shared_ptr<EmbeddingCache> cache = nullptr, const Context& context = {});
   // Stops: what waits ends as kStopped, what is being computed is finished.
   ~BatchingEncoder();
 
@@ -80,8 +81,14 @@ class BatchingEncoder {
                                                EncodeDeadline deadline = {});
   std::future<EncodeResult> encode_text(std::string text, EncodeDeadline deadline = {});
 
+  // An image and a text that are computed whatever the cache holds, and are not kept: whether the
+  // encoder still works.
+  std::vector<std::future<EncodeResult>> probe(EncodeDeadline deadline);
+
   int64_t dim() const;
   double logit_scale() const;
+  int64_t decode_scale() const;  // as Encoder's
+  int64_t text_context() const;
   const Encoder& encoder() const { return *encoder_; }
 
   // For /metrics.
@@ -90,6 +97,7 @@ class BatchingEncoder {
     int64_t items = 0;    // computed
     int64_t batches = 0;  // calls of the encoder
     int64_t overloaded = 0, late = 0, failed = 0, cached = 0;
+    int64_t not_kept = 0;     // computed, but the cache had no memory for it
     double busy_seconds = 0;  // summed over lanes
   };
   Counts counts() const;
@@ -111,6 +119,7 @@ class BatchingEncoder {
   bool wait_for_batch(std::unique_lock<std::mutex>& lock, Kind& kind);
   std::vector<Item> take(Kind kind);
   void compute(Kind kind, std::vector<Item> items);
+  void keep(const std::string& key, const std::vector<float>& embedding) noexcept;
   std::vector<std::vector<float>> run(Kind kind, const std::vector<Item>& items);
   void compute_one_by_one(Kind kind, std::vector<Item> items);
   bool answer_from_cache(const std::string& key, const Done& done);
@@ -119,6 +128,7 @@ class BatchingEncoder {
   std::shared_ptr<Encoder> encoder_;
   BatchingOptions options_;
   std::shared_ptr<EmbeddingCache> cache_;
+  Context context_;  // without progress and cancel: lanes belong to no call
   std::string identity_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;

@@ -4,11 +4,11 @@
 #include <c10/core/InferenceMode.h>
 
 #include <chrono>
-#include <future>
 #include <nlohmann/json.hpp>
 
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
+#include "parapet/core/thread_pool.h"
 #include "parapet/core/threads.h"
 #include "parapet/engine/encoder/text_batches.h"
 #include "parapet/nn/contrastive.h"
@@ -23,10 +23,6 @@ double since(Clock::time_point start) {
 }
 
 }  // namespace
-
-at::Tensor Encoder::encode_images(std::span<const Image> /*images*/, const Context& /*context*/) {
-  throw UsageError("this encoder takes image locations, not images in memory");
-}
 
 ClipPipeline::ClipPipeline(ClipConfig config, ClipAssets assets, EncoderOptions options)
     : config_(std::move(config)), assets_(std::move(assets)), options_(std::move(options)) {}
@@ -60,16 +56,18 @@ std::string ClipPipeline::preprocessing_hash() const {
 }
 
 at::Tensor ClipPipeline::encode_images(const std::vector<std::string>& locations,
-                                       const Context& context) {
+                                       const Context& context, EncodeStats* stats) {
   require_vision();
   DecodeOptions decode;
   decode.scale_for = decode_scale();
   return encode(
       static_cast<int64_t>(locations.size()),
-      [&](int64_t i) { return load_image(locations[static_cast<size_t>(i)], decode); }, context);
+      [&](int64_t i) { return load_image(locations[static_cast<size_t>(i)], decode); }, context,
+      stats);
 }
 
-at::Tensor ClipPipeline::encode_images(std::span<const Image> images, const Context& context) {
+at::Tensor ClipPipeline::encode_images(std::span<const Image> images, const Context& context,
+                                       EncodeStats* stats) {
   require_vision();
   for (const Image& image : images) check(image);
   const auto start = Clock::now();
@@ -91,12 +89,12 @@ at::Tensor ClipPipeline::encode_images(std::span<const Image> images, const Cont
     c10::InferenceMode inference;
     out.slice(0, begin, end).copy_(nn::normalise_rows(run_images(pixels)));
   }
-  std::lock_guard lock(stats_mutex_);
-  image_stats_ = {.items = count, .seconds = since(start)};
+  if (stats != nullptr) *stats = {.items = count, .seconds = since(start)};
   return out;
 }
 
-at::Tensor ClipPipeline::encode(int64_t count, const Fetch& fetch, const Context& context) {
+at::Tensor ClipPipeline::encode(int64_t count, const Fetch& fetch, const Context& context,
+                                EncodeStats* stats) {
   const auto start = Clock::now();
   const int64_t batch = std::max<int64_t>(1, options_.batch_images);
   at::Tensor out = at::empty({count, dim()}, at::kFloat);
@@ -131,13 +129,13 @@ at::Tensor ClipPipeline::encode(int64_t count, const Fetch& fetch, const Context
         .copy_(nn::normalise_rows(run_images(pixels)));
     progress.update(std::min(count, begin + batch));
   }
-  std::lock_guard lock(stats_mutex_);
-  image_stats_ = {.items = count, .seconds = since(start), .decode_seconds = decode_seconds};
+  if (stats != nullptr)
+    *stats = {.items = count, .seconds = since(start), .decode_seconds = decode_seconds};
   return out;
 }
 
-at::Tensor ClipPipeline::encode_texts(const std::vector<std::string>& texts,
-                                      const Context& context) {
+at::Tensor ClipPipeline::encode_texts(const std::vector<std::string>& texts, const Context& context,
+                                      EncodeStats* stats) {
   if (!config_.has_text() || !assets_.tokenizer) throw UsageError("this model has no text tower");
   const auto start = Clock::now();
   const auto ids = tokenize_all(*assets_.tokenizer, texts, config_.text.max_position_embeddings,
@@ -145,17 +143,17 @@ at::Tensor ClipPipeline::encode_texts(const std::vector<std::string>& texts,
   // Padding behind the end of text is never attended to; the end token itself keeps both pooling
   // rules right.
   const int64_t pad = assets_.tokenizer->eos_id();
-  EncodeStats stats;
-  stats.items = static_cast<int64_t>(texts.size());
-  at::Tensor out = at::empty({stats.items, dim()}, at::kFloat);
-  Progress progress(context, "texts", stats.items, "texts");
+  EncodeStats spent;
+  spent.items = static_cast<int64_t>(texts.size());
+  at::Tensor out = at::empty({spent.items, dim()}, at::kFloat);
+  Progress progress(context, "texts", spent.items, "texts");
   int64_t done = 0;
   for (const auto& bucket : length_buckets(ids, std::max<int64_t>(1, options_.batch_texts))) {
     if (context.cancelled()) throw Cancelled("stopped while encoding texts");
     std::vector<const std::vector<int32_t>*> rows;
     for (int64_t index : bucket) {
       rows.push_back(&ids[static_cast<size_t>(index)]);
-      stats.tokens += static_cast<int64_t>(rows.back()->size());
+      spent.tokens += static_cast<int64_t>(rows.back()->size());
     }
     c10::InferenceMode inference;
     const at::Tensor embeds = nn::normalise_rows(run_texts(pad_ids(rows, pad))).cpu();
@@ -164,9 +162,8 @@ at::Tensor ClipPipeline::encode_texts(const std::vector<std::string>& texts,
     done += static_cast<int64_t>(bucket.size());
     progress.update(done);
   }
-  stats.seconds = since(start);
-  std::lock_guard lock(stats_mutex_);
-  text_stats_ = stats;
+  spent.seconds = since(start);
+  if (stats != nullptr) *stats = spent;
   return out;
 }
 

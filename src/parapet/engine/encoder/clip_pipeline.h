@@ -1,24 +1,24 @@
 // What the CLIP backends share: decoding ahead of the model, batches of texts of similar length,
 // statistics. A backend says how pixels are laid out and runs the towers.
 #pragma once
-#include <atomic>
-#include <mutex>
+#include <functional>
 
+#include "parapet/engine/encoder/clip_assets.h"
 #include "parapet/engine/encoder/encoder.h"
-#include "parapet/engine/torch/torch_encoder.h"
 
 namespace parapet {
 
 class ClipPipeline : public Encoder {
  public:
-  at::Tensor encode_images(const std::vector<std::string>& locations,
-                           const Context& context) override;
-  at::Tensor encode_images(std::span<const Image> images, const Context& context) override;
+  at::Tensor encode_images(const std::vector<std::string>& locations, const Context& context,
+                           EncodeStats* stats) override;
+  at::Tensor encode_images(std::span<const Image> images, const Context& context,
+                           EncodeStats* stats) override;
   Image resized(const Image& image) const override;
   int64_t decode_scale() const override;
-  at::Tensor encode_texts(const std::vector<std::string>& texts, const Context& context) override;
-  const EncodeStats& image_stats() const override { return image_stats_; }
-  const EncodeStats& text_stats() const override { return text_stats_; }
+  int64_t text_context() const override { return config_.text.max_position_embeddings; }
+  at::Tensor encode_texts(const std::vector<std::string>& texts, const Context& context,
+                          EncodeStats* stats) override;
   bool thread_safe() const override { return true; }
 
  protected:
@@ -41,15 +41,13 @@ class ClipPipeline : public Encoder {
 
  private:
   using Fetch = std::function<Image(int64_t index)>;
-  at::Tensor encode(int64_t count, const Fetch& fetch, const Context& context);
+  at::Tensor encode(int64_t count, const Fetch& fetch, const Context& context, EncodeStats* stats);
   void require_vision() const;
   void check(const Image& image) const;
 
   ClipConfig config_;
   ClipAssets assets_;
   EncoderOptions options_;
-  std::mutex stats_mutex_;
-  EncodeStats image_stats_, text_stats_;
 };
 
 }  // namespace parapet

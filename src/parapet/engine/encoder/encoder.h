@@ -36,7 +36,7 @@ struct EncoderOptions {
   void visit(OptionList& list);
 };
 
-// What encoding cost, for reports and benchmarks.
+// What a call of an encoder cost, for reports and benchmarks; a call fills in its own.
 struct EncodeStats {
   int64_t items = 0;
   int64_t tokens = 0;  // texts only: real tokens, without padding
@@ -54,22 +54,21 @@ class Encoder {
   // Locations as load_image takes them (path or "shard.tar#member"). [n, dim] float32 on the CPU,
   // L2-normalised, in input order. DataError names the image that failed.
   virtual at::Tensor encode_images(const std::vector<std::string>& locations,
-                                   const Context& context) = 0;
+                                   const Context& context, EncodeStats* stats = nullptr) = 0;
   // The same for images already decoded (of any size; resized and cropped here).
-  virtual at::Tensor encode_images(std::span<const Image> images, const Context& context);
+  virtual at::Tensor encode_images(std::span<const Image> images, const Context& context,
+                                   EncodeStats* stats = nullptr);
   // An image at the model's size, as encode_images would make it; passing that gives the same
   // embedding. Thread-safe.
   virtual Image resized(const Image& image) const { return image; }
   // For DecodeOptions::scale_for; 0 = decode fully.
   virtual int64_t decode_scale() const { return 0; }
+  // Tokens of one text that the model reads, special ones included; 0 = without a limit.
+  virtual int64_t text_context() const { return 0; }
   // [n, dim] float32 on the CPU, L2-normalised, in input order; longer texts are truncated as
   // `transformers` does.
-  virtual at::Tensor encode_texts(const std::vector<std::string>& texts,
-                                  const Context& context) = 0;
-  // Of the last call. Calls may overlap where the backend allows it (thread_safe); then these say
-  // nothing useful.
-  virtual const EncodeStats& image_stats() const = 0;
-  virtual const EncodeStats& text_stats() const = 0;
+  virtual at::Tensor encode_texts(const std::vector<std::string>& texts, const Context& context,
+                                  EncodeStats* stats = nullptr) = 0;
   // Whether encode_* may be called from several threads at once.
   virtual bool thread_safe() const { return false; }
   // Calls that run side by side without slowing each other: the number of lanes worth having.
@@ -78,9 +77,5 @@ class Encoder {
   // SHA-256. Empty = not known (weights in training); such embeddings must not be cached.
   virtual std::string identity() const { return {}; }
 };
-
-// Loads a Hugging Face CLIP folder.
-std::unique_ptr<Encoder> open_encoder(const std::filesystem::path& model,
-                                      const EncoderOptions& options, const Context& context);
 
 }  // namespace parapet

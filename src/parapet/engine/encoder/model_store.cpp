@@ -5,7 +5,8 @@
 #include <span>
 
 #include "parapet/engine/cache/cached_encoder.h"
-#include "parapet/engine/encoder/encoder.h"
+#include "parapet/engine/encoder/model_stamp.h"
+#include "parapet/engine/encoder/open_encoder.h"
 #include "parapet/engine/int8/native_encoder.h"
 
 namespace parapet {
@@ -40,6 +41,7 @@ std::shared_ptr<const SharedEncoder> ModelStore::encoder(const EncoderRequest& r
   options.threads = request.threads;
   options.copy_weights = true;
   options.cache_dir = cache_.string();
+  const ModelStamp stamp({request.model, request.adapter});
   const std::string model_key = model_content_key(request.model);
   const std::string version = encoder_key(request.model, model_key, options);
   const std::lock_guard lock(mutex_);
@@ -50,8 +52,10 @@ std::shared_ptr<const SharedEncoder> ModelStore::encoder(const EncoderRequest& r
   made->model_key = model_key;
   made->tokenizer = Tokenizer::load(request.model);
   std::shared_ptr<Encoder> encoder = open_encoder(request.model, options, context);
+  stamp.require_unchanged();
   if (outlives_process_) compute_once(*encoder);
-  made->batches = std::make_shared<BatchingEncoder>(std::move(encoder), batching_, embeddings_);
+  made->batches =
+      std::make_shared<BatchingEncoder>(std::move(encoder), batching_, embeddings_, context);
   slot = made;
   note(made);
   return made;

@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "parapet/engine/openvino/openvino_clip.h"
+#include "parapet/engine/encoder/clip_patches.h"
 
 namespace parapet {
 

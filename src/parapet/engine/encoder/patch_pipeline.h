@@ -15,7 +15,7 @@ namespace parapet {
 
 class PatchPipeline : public ClipPipeline {
  public:
-  int64_t dim() const override { return config().projection_dim; }
+  int64_t dim() const override { return config().embedding_dim(); }
   double logit_scale() const override { return side_.logit_scale; }
   std::string identity() const override {
     return sha256_hex(towers_identity_ + preprocessing_hash());

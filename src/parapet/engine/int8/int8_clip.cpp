@@ -7,7 +7,7 @@
 #include <map>
 
 #include "parapet/core/error.h"
-#include "parapet/engine/openvino/openvino_clip.h"
+#include "parapet/engine/encoder/clip_patches.h"
 
 namespace parapet {
 namespace {
@@ -28,10 +28,10 @@ std::string obstacle_in(const std::string& tower, int64_t width, int64_t inner, 
 // Weights and ranges of one tower, by name.
 class Source {
  public:
-  Source(ClipModel& model, const QuantizationRanges& ranges, std::string tower)
+  Source(const ClipModel& model, const QuantizationRanges& ranges, std::string tower)
       : ranges_(ranges), tower_(std::move(tower)) {
     const std::string prefix = model.bare_names() ? "" : tower_ + "_model.";
-    model.visit([&](const std::string& name, nn::Parameter& parameter) {
+    nn::each_parameter(model, [&](const std::string& name, const nn::Parameter& parameter) {
       if (!parameter.value.defined()) return;
       const at::Tensor value = parameter.value.detach();
       weights_[name] = value;
@@ -139,12 +139,12 @@ std::string Int8Tower::obstacle(const ClipConfig& config, const QuantizationRang
                         vision.num_attention_heads);
   if (found.empty() && config.has_text())
     found = obstacle_in("text", text.hidden_size, text.intermediate_size, text.num_attention_heads);
-  if (found.empty() && config.projection_dim % int8::kPanel != 0)
-    found = "embeddings of " + std::to_string(config.projection_dim) + " are not a multiple of 64";
+  if (found.empty() && config.embedding_dim() % int8::kPanel != 0)
+    found = "embeddings of " + std::to_string(config.embedding_dim()) + " are not a multiple of 64";
   return found;
 }
 
-Int8Tower Int8Tower::vision(ClipModel& model, const ImageProcessor& processor,
+Int8Tower Int8Tower::vision(const ClipModel& model, const ImageProcessor& processor,
                             const QuantizationRanges& ranges) {
   const ClipVisionConfig& config = model.config().vision;
   const Source source(model, ranges, "vision");
@@ -165,7 +165,7 @@ Int8Tower Int8Tower::vision(ClipModel& model, const ImageProcessor& processor,
   return Int8Tower(std::move(parts));
 }
 
-Int8Tower Int8Tower::text(ClipModel& model, const QuantizationRanges& ranges) {
+Int8Tower Int8Tower::text(const ClipModel& model, const QuantizationRanges& ranges) {
   const ClipTextConfig& config = model.config().text;
   const Source source(model, ranges, "text");
   Int8Parts parts{.width = config.hidden_size,

@@ -20,9 +20,9 @@ class Int8Tower {
   // layers kept in float, no VNNI); empty = they can.
   static std::string obstacle(const ClipConfig& config, const QuantizationRanges& ranges);
 
-  static Int8Tower vision(ClipModel& model, const ImageProcessor& processor,
+  static Int8Tower vision(const ClipModel& model, const ImageProcessor& processor,
                           const QuantizationRanges& ranges);
-  static Int8Tower text(ClipModel& model, const QuantizationRanges& ranges);
+  static Int8Tower text(const ClipModel& model, const QuantizationRanges& ranges);
 
   // Images: patches uint8 [n, patches + 1, bytes] as write_patches lays them out. [n, dim], not
   // normalised. Any number of threads may call.

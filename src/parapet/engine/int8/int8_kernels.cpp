@@ -4,15 +4,17 @@
 
 #include <cmath>
 
+#include "parapet/core/cpu_features.h"
 #include "parapet/core/error.h"
 
 #if defined(__x86_64__)
-#include <cpuid.h>
-
 #include "parapet/engine/int8/vnni_tiles.h"
 #endif
 
 namespace parapet::int8 {
+
+bool supported() { return cpu_features().int8_products(); }
+bool has_matrix_unit() { return cpu_features().amx_int8; }
 
 Linear pack(const at::Tensor& weight, const at::Tensor& bias, float low, float step) {
   const at::Tensor w = weight.to(at::kFloat).contiguous();
@@ -35,16 +37,6 @@ void scale_output(Linear& linear, float low, float step, float offset) {
 }
 
 #if defined(__x86_64__)
-
-bool supported() {
-  return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-}
-
-bool has_matrix_unit() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 25 & 1U) != 0;
-}
 
 namespace {
 
@@ -221,9 +213,6 @@ PARAPET_VNNI void project(const float* matrix, const float* in, int64_t rows, in
 }
 
 #else
-
-bool supported() { return false; }
-bool has_matrix_unit() { return false; }
 
 namespace {
 [[noreturn]] void unsupported() {

@@ -9,29 +9,15 @@
 
 #include <cstdint>
 
+#include "parapet/engine/int8/int8_types.h"
 #include "parapet/nn/layers.h"
 
 namespace parapet::int8 {
-
-// Outputs of a product come in panels of this many.
-constexpr int64_t kPanel = 64;
 
 // Whether this processor has what the kernels are made of.
 bool supported();
 // Whether it also has a matrix unit for int8 (AMX), which these kernels leave idle.
 bool has_matrix_unit();
-
-// The panels or rows [begin, end) that a call works on.
-struct Range {
-  int64_t begin = 0, end = 0;
-};
-
-// One linear layer: y = scale * (levels . bytes) + shift.
-struct Linear {
-  int64_t inputs = 0, outputs = 0;
-  at::Tensor levels;        // int8 [outputs / 64][inputs / 4][64][4]
-  at::Tensor scale, shift;  // float [outputs]; what the bytes and levels stand for is folded in
-};
 
 // Weights [outputs, inputs] to int8, per output channel, symmetric; the input's bytes mean low + q
 // * step. `bias` may be undefined.

@@ -9,6 +9,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/memory.h"
+#include "parapet/engine/encoder/model_stamp.h"
 #include "parapet/engine/encoder/patch_pipeline.h"
 #include "parapet/engine/int8/int8_clip.h"
 
@@ -48,6 +49,33 @@ class NativeEncoder final : public PatchPipeline {
   Crew crew_;
 };
 
+// `stamp` is from before the weights were hashed.
+std::unique_ptr<Encoder> load(const fs::path& folder, const QuantizationRanges& ranges,
+                              const ModelStamp& stamp, const EncoderOptions& options,
+                              const Context& context) {
+  const ClipConfig config = ClipConfig::load(folder);
+  const std::string obstacle = Int8Tower::obstacle(config, ranges);
+  if (!obstacle.empty())
+    throw UsageError("--backend native: " + obstacle + "; use --backend openvino");
+  const ClipAssets assets = load_clip_assets(folder, config);
+  const TensorStorage storage =
+      options.copy_weights ? TensorStorage::kCopied : TensorStorage::kMapped;
+  Towers towers;
+  towers.identity = sha256_hex("native 1" + ranges.weights_hash + ranges.hash());
+  {
+    ClipModel model = ClipModel::load(folder, at::kCPU, at::kFloat, storage);
+    if (config.has_vision()) towers.vision = Int8Tower::vision(model, *assets.processor, ranges);
+    if (config.has_text()) towers.text = Int8Tower::text(model, ranges);
+  }
+  towers.side = load_clip_side_tensors(folder, config.has_text(), storage);
+  stamp.require_unchanged();
+  return_freed_memory();
+  const int64_t threads =
+      options.threads > 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
+  context.info("native int8: " + std::to_string(threads) + " threads");
+  return std::make_unique<NativeEncoder>(config, assets, options, std::move(towers), threads);
+}
+
 }  // namespace
 
 std::string native_obstacle(const fs::path& model) {
@@ -67,26 +95,11 @@ std::unique_ptr<Encoder> open_native_encoder(const fs::path& folder,
                                              const QuantizationRanges& ranges,
                                              const EncoderOptions& options,
                                              const Context& context) {
-  const ClipConfig config = ClipConfig::load(folder);
-  const std::string obstacle = Int8Tower::obstacle(config, ranges);
-  if (!obstacle.empty())
-    throw UsageError("--backend native: " + obstacle + "; use --backend openvino");
-  const ClipAssets assets = load_clip_assets(folder, config);
-  const TensorStorage storage =
-      options.copy_weights ? TensorStorage::kCopied : TensorStorage::kMapped;
-  Towers towers;
-  towers.identity = sha256_hex("native 1" + ranges.weights_hash + ranges.hash());
-  {
-    ClipModel model = ClipModel::load(folder, at::kCPU, at::kFloat, storage);
-    if (config.has_vision()) towers.vision = Int8Tower::vision(model, *assets.processor, ranges);
-    if (config.has_text()) towers.text = Int8Tower::text(model, ranges);
-  }
-  towers.side = load_clip_side_tensors(folder, config.has_text(), storage);
-  return_freed_memory();
-  const int64_t threads =
-      options.threads > 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
-  context.info("native int8: " + std::to_string(threads) + " threads");
-  return std::make_unique<NativeEncoder>(config, assets, options, std::move(towers), threads);
+  const ModelStamp stamp({folder});
+  if (weights_file_hash(folder) != ranges.weights_hash)
+    throw DataError(folder.string(), "holds other weights than the ranges were measured on",
+                    "Run `parapet quantize` again after changing the model.");
+  return load(folder, ranges, stamp, options, context);
 }
 
 std::unique_ptr<Encoder> open_native_encoder(const fs::path& folder, const EncoderOptions& options,
@@ -103,9 +116,10 @@ std::unique_ptr<Encoder> open_native_encoder(const fs::path& folder, const Encod
     throw UsageError("--backend native: " + (folder / "quantization.safetensors").string() +
                      " is missing. Make a quantized folder with `parapet quantize --model " +
                      folder.string() + " --calibration DATA --out Q`");
+  const ModelStamp stamp({folder});
   const QuantizationRanges ranges =
       QuantizationRanges::load(folder, ClipConfig::load(folder), weights_file_hash(folder));
-  return open_native_encoder(folder, ranges, options, context);
+  return load(folder, ranges, stamp, options, context);
 }
 
 }  // namespace parapet

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "parapet/engine/int8/int8_kernels.h"
+#include "parapet/engine/int8/int8_types.h"
 
 // g++ 12's own intrinsics start from a value they call undefined; the warning is about that.
 #pragma GCC diagnostic ignored "-Wuninitialized"

@@ -28,9 +28,9 @@ Out integers(const std::vector<int64_t>& values) {
 // What both towers are made of.
 class GraphBuilder {
  public:
-  GraphBuilder(ClipModel& model, const ClipGraphOptions& options, std::string tower)
+  GraphBuilder(const ClipModel& model, const ClipGraphOptions& options, std::string tower)
       : options_(options), tower_(std::move(tower)), bare_(model.bare_names()) {
-    model.visit([&](const std::string& name, nn::Parameter& parameter) {
+    nn::each_parameter(model, [&](const std::string& name, const nn::Parameter& parameter) {
       if (parameter.value.defined()) weights_[name] = parameter.value.detach();
     });
   }
@@ -211,20 +211,7 @@ class GraphBuilder {
 
 }  // namespace
 
-// W'[o, (y, x, c)] = W[o, c, y, x] * rescale / std_c, and -sum W * mean_c / std_c as the bias.
-LinearWeights patch_weights(const at::Tensor& kernel, const ImageProcessor& processor) {
-  const at::Tensor mean = at::tensor(at::ArrayRef<float>(processor.mean())).to(at::kDouble);
-  const at::Tensor deviation = at::tensor(at::ArrayRef<float>(processor.std())).to(at::kDouble);
-  const at::Tensor by_channel = kernel.to(at::kDouble).permute({0, 2, 3, 1});  // [o, y, x, c]
-  LinearWeights folded;
-  folded.weight = (by_channel * (processor.rescale_factor() / deviation))
-                      .reshape({kernel.size(0), -1})
-                      .to(at::kFloat);
-  folded.bias = -(by_channel * (mean / deviation)).sum(at::IntArrayRef{1, 2, 3}).to(at::kFloat);
-  return folded;
-}
-
-std::shared_ptr<ov::Model> vision_graph(ClipModel& model, const ImageProcessor& processor,
+std::shared_ptr<ov::Model> vision_graph(const ClipModel& model, const ImageProcessor& processor,
                                         const ClipGraphOptions& options) {
   const ClipVisionConfig& config = model.config().vision;
   GraphBuilder builder(model, options, "vision");
@@ -264,7 +251,7 @@ std::shared_ptr<ov::Model> vision_graph(ClipModel& model, const ImageProcessor& 
   return builder.finish(x, {input});
 }
 
-std::shared_ptr<ov::Model> text_graph(ClipModel& model, const ClipGraphOptions& options) {
+std::shared_ptr<ov::Model> text_graph(const ClipModel& model, const ClipGraphOptions& options) {
   const ClipTextConfig& config = model.config().text;
   GraphBuilder builder(model, options, "text");
   const std::string name = builder.model_prefix();
@@ -292,18 +279,6 @@ std::shared_ptr<ov::Model> text_graph(ClipModel& model, const ClipGraphOptions& 
   if (builder.has("text_projection.weight"))
     x = builder.linear(x, {builder.get("text_projection.weight"), {}}, false);
   return builder.finish(x, {embeds, rows, mask});
-}
-
-void write_patches(const Image& pixels, int64_t patch, uint8_t* out) {
-  const int64_t columns = pixels.width / patch, lines = pixels.height / patch;
-  const int64_t row_bytes = 3 * patch;
-  std::fill_n(out, patch * row_bytes, uint8_t{0});
-  out += patch * row_bytes;
-  for (int64_t py = 0; py < lines; ++py)
-    for (int64_t px = 0; px < columns; ++px)
-      for (int64_t y = 0; y < patch; ++y, out += row_bytes)
-        std::copy_n(pixels.rgb.data() + ((py * patch + y) * pixels.width + px * patch) * 3,
-                    row_bytes, out);
 }
 
 }  // namespace parapet

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "parapet/engine/encoder/clip_patches.h"
 #include "parapet/engine/quantization/quantization.h"
 #include "parapet/formats/image_processor.h"
 #include "parapet/models/clip/clip.h"
@@ -31,21 +32,11 @@ struct ClipGraphOptions {
 // Input: patches uint8 [n, patches + 1, patch * patch * 3] as write_patches lays them out (row 0
 // belongs to the class token and is zero); rescaling, mean and deviation are folded into the
 // weights. Output: embeddings [n, dim], not normalised.
-std::shared_ptr<ov::Model> vision_graph(ClipModel& model, const ImageProcessor& processor,
+std::shared_ptr<ov::Model> vision_graph(const ClipModel& model, const ImageProcessor& processor,
                                         const ClipGraphOptions& options);
 // Inputs: embeddings of tokens and positions, float [n, t, width]; the pooled row of each text,
 // int32 [n]; the last layer's mask, float [n, 1, 1, t], added to the attention scores (0 up to the
 // pooled row, a large negative number behind it). Output as above.
-std::shared_ptr<ov::Model> text_graph(ClipModel& model, const ClipGraphOptions& options);
-
-struct LinearWeights {
-  at::Tensor weight, bias;  // [out, in], [out]; bias may be undefined
-};
-// The patch convolution as a matrix over raw bytes in (y, x, c) order, with rescaling, mean and
-// deviation folded in; the bias is what a whole patch of zero bytes gives.
-LinearWeights patch_weights(const at::Tensor& kernel, const ImageProcessor& processor);
-
-// One resized and cropped image to (patches + 1) rows of patch * patch * 3 bytes.
-void write_patches(const Image& pixels, int64_t patch, uint8_t* out);
+std::shared_ptr<ov::Model> text_graph(const ClipModel& model, const ClipGraphOptions& options);
 
 }  // namespace parapet

@@ -8,6 +8,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/memory.h"
+#include "parapet/engine/encoder/model_stamp.h"
 #include "parapet/engine/encoder/patch_pipeline.h"
 #include "parapet/engine/openvino/openvino_clip.h"
 #include "parapet/engine/openvino/openvino_program.h"
@@ -92,14 +93,22 @@ Resolved resolve(const fs::path& model, const EncoderOptions& options, const Con
 
 // Gives up weights that no graph needs any more.
 void release(ClipModel& model, std::string_view prefix) {
-  model.visit([&](const std::string& name, nn::Parameter& parameter) {
+  nn::each_parameter(model, [&](const std::string& name, nn::Parameter& parameter) {
     if (name.starts_with(prefix)) parameter.value.reset();
   });
 }
 
+// What the weights' hash stands for.
+struct Hashed {
+  explicit Hashed(const fs::path& folder, const std::string& adapter)
+      : stamp({folder, adapter}), weights(weights_file_hash(folder)) {}
+  ModelStamp stamp;  // from before the hash
+  std::string weights;
+};
+
 std::unique_ptr<Encoder> open(const fs::path& folder, const QuantizationRanges* ranges,
-                              const std::string& weights_hash, bool bf16,
-                              const EncoderOptions& options, const Context& context) {
+                              const Hashed& hashed, bool bf16, const EncoderOptions& options,
+                              const Context& context) {
   if (options.device != "cpu")
     throw UsageError("--backend openvino runs on the CPU; --device is " + options.device);
   const ClipConfig config = ClipConfig::load(folder);
@@ -113,14 +122,15 @@ std::unique_ptr<Encoder> open(const fs::path& folder, const QuantizationRanges* 
     if (!model) {
       model = std::make_unique<ClipModel>(ClipModel::load(folder, at::kCPU, at::kFloat, storage));
       if (!options.adapter.empty()) {
-        nn::load_lora(model->linears(), options.adapter);
-        nn::merge_lora(model->linears());
+        nn::load_lora(*model, options.adapter);
+        nn::merge_lora(*model);
       }
+      hashed.stamp.require_unchanged();  // before a graph is kept under the hash
     }
     return *model;
   };
   Sha256 identity;
-  identity.update(weights_hash).update(bf16 ? "bf16" : "fp32");
+  identity.update(hashed.weights).update(bf16 ? "bf16" : "fp32");
   if (ranges != nullptr) identity.update(ranges->hash());
   if (!options.adapter.empty())
     identity.update(sha256_file(fs::path(options.adapter) / "adapter_model.safetensors"))
@@ -142,6 +152,7 @@ std::unique_ptr<Encoder> open(const fs::path& folder, const QuantizationRanges* 
                                  sha256_hex("text 1" + towers.identity), settings, context);
   model.reset();
   towers.side = load_clip_side_tensors(folder, config.has_text(), storage);
+  hashed.stamp.require_unchanged();
   return_freed_memory();
   return std::make_unique<OpenVinoEncoder>(config, assets, options, std::move(towers));
 }
@@ -151,17 +162,19 @@ std::unique_ptr<Encoder> open(const fs::path& folder, const QuantizationRanges* 
 std::unique_ptr<Encoder> open_openvino_encoder(const fs::path& model, const EncoderOptions& options,
                                                const Context& context) {
   const Resolved resolved = resolve(model, options, context);
-  const std::string hash = weights_file_hash(model);
-  if (!resolved.int8) return open(model, nullptr, hash, resolved.bf16, options, context);
-  const QuantizationRanges ranges = QuantizationRanges::load(model, ClipConfig::load(model), hash);
-  return open(model, &ranges, hash, resolved.bf16, options, context);
+  const Hashed hashed(model, options.adapter);
+  if (!resolved.int8) return open(model, nullptr, hashed, resolved.bf16, options, context);
+  const QuantizationRanges ranges =
+      QuantizationRanges::load(model, ClipConfig::load(model), hashed.weights);
+  return open(model, &ranges, hashed, resolved.bf16, options, context);
 }
 
 std::unique_ptr<Encoder> open_openvino_encoder(const fs::path& model,
                                                const QuantizationRanges& ranges,
                                                const EncoderOptions& options,
                                                const Context& context) {
-  return open(model, &ranges, weights_file_hash(model), nn::cpu_has_fast_bf16(), options, context);
+  return open(model, &ranges, Hashed(model, options.adapter), nn::cpu_has_fast_bf16(), options,
+              context);
 }
 
 }  // namespace parapet

@@ -64,7 +64,7 @@ void check_sets(const ClipConfig& config, const CalibrationSet& calibration,
 class TowerProbe {
  public:
   using Feed = std::function<std::vector<at::Tensor>(int64_t item)>;
-  TowerProbe(ClipModel& model, const ClipAssets& assets, bool vision, int64_t threads)
+  TowerProbe(const ClipModel& model, const ClipAssets& assets, bool vision, int64_t threads)
       : model_(model), assets_(assets), vision_(vision), threads_(threads) {}
 
   // Inputs of the graph for one item.
@@ -110,7 +110,7 @@ class TowerProbe {
  private:
   at::Tensor parameter(const std::string& wanted) const {
     at::Tensor value;
-    model_.visit([&](const std::string& name, nn::Parameter& parameter) {
+    nn::each_parameter(model_, [&](const std::string& name, const nn::Parameter& parameter) {
       if (name == wanted) value = parameter.value.detach();
     });
     if (!value.defined()) throw Error(ErrorKind::kInternal, "no weight " + wanted);
@@ -122,7 +122,7 @@ class TowerProbe {
   at::Tensor tokens() const { return table("embeddings.token_embedding.weight"); }
   at::Tensor positions() const { return table("embeddings.position_embedding.weight"); }
 
-  ClipModel& model_;
+  const ClipModel& model_;
   const ClipAssets& assets_;
   bool vision_;
   int64_t threads_;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "parapet/engine/encoder/encoder.h"
+#include "parapet/engine/quantization/calibrate_ranges.h"
 #include "parapet/engine/quantization/quantization.h"
 
 namespace parapet {
@@ -36,16 +37,6 @@ struct CalibrateOptions {
   double max_kept = 0.25;        // ... or this share of the points is
   int64_t threads = 0;
   std::vector<QuantizationGate> gates;
-};
-
-// Of one quantization point: what was chosen and the relative squared error it leaves in the
-// outputs of the layers that read it.
-struct PointChoice {
-  std::string name;
-  double alpha = 0;  // SmoothQuant's migration strength; 0 = no smoothing
-  double clip = 1;   // share of the calibration range
-  double error = 0;
-  bool kept_float = false;
 };
 
 struct CalibrationResult {

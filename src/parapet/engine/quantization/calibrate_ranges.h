@@ -2,9 +2,21 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include "parapet/engine/quantization/calibrate.h"
+#include <string>
+
+#include "parapet/engine/quantization/quantization.h"
 
 namespace parapet {
+
+// Of one quantization point: what was chosen and the relative squared error it leaves in the
+// outputs of the layers that read it.
+struct PointChoice {
+  std::string name;
+  double alpha = 0;  // SmoothQuant's migration strength; 0 = no smoothing
+  double clip = 1;   // share of the calibration range
+  double error = 0;
+  bool kept_float = false;
+};
 
 // Extremes of an activation per channel over all calibration inputs, before smoothing.
 struct ChannelExtremes {

@@ -8,8 +8,9 @@
 #include "parapet/core/json.h"
 #include "parapet/core/random.h"
 #include "parapet/data/shard_stream.h"
+#include "parapet/data/world_captions.h"
 #include "parapet/engine/torch/torch_encoder.h"
-#include "parapet/methods/tuned_clip.h"
+#include "parapet/methods/tuned.h"
 #include "parapet/nn/precision.h"
 #include "parapet/text/clip_vocabulary.h"
 #include "parapet/training/distributed.h"
@@ -30,9 +31,10 @@ struct Prepared {
 
 // A model with its tokenizer and preprocessing; from scratch these are written to run/model first,
 // so that the folder is complete whatever happens later.
-Prepared prepare(const TrainClipOptions& options, const RunDirectory& run, bool main) {
+Prepared prepare(const TrainClipOptions& options, const RunDirectory& run, at::Device device,
+                 bool main) {
   if (!options.model.empty()) {
-    ClipModel model = ClipModel::load(options.model, at::Device(options.device));
+    ClipModel model = ClipModel::load(options.model, device);
     ClipAssets assets = load_clip_assets(options.model, model.config());
     return {std::move(model), std::move(assets)};
   }
@@ -53,9 +55,7 @@ Prepared prepare(const TrainClipOptions& options, const RunDirectory& run, bool 
   assets.tokenizer = load_clip_tokenizer(options.vocabulary);
   assets.processor = ImageProcessor::clip_default(config.vision.image_size);
   ClipModel model = ClipModel::random(config, static_cast<uint64_t>(options.seed));
-  model.visit([&](const std::string&, nn::Parameter& parameter) {
-    parameter.value = parameter.value.to(at::Device(options.device));
-  });
+  nn::move_to(model, device);
   return {std::move(model), std::move(assets)};
 }
 
@@ -71,10 +71,10 @@ std::shared_ptr<const SampleWorld> make_world(const TrainClipOptions& options, d
   return std::make_shared<const SampleWorld>(world, atlas);
 }
 
-std::unique_ptr<CaptionSource> open_data(const TrainClipOptions& options,
-                                         const CaptionPipeline& pipeline, const RunDirectory& run,
-                                         const Communicator& communicator, const Context& context,
-                                         CaptionCounts& counts) {
+std::unique_ptr<CaptionSet> open_data(const TrainClipOptions& options,
+                                      const CaptionPipeline& pipeline, const RunDirectory& run,
+                                      const Communicator& communicator, const Context& context,
+                                      SampleCounts& counts) {
   const std::string suffix =
       communicator.is_main() ? "" : ".rank" + std::to_string(communicator.rank());
   const BadSamples bad{parse_on_bad_sample(options.on_bad_sample),
@@ -93,7 +93,7 @@ void warm_up_images(const TrainClipOptions& options, ClipModel& model, const Wor
   const auto singles = world_captions(make_world(options, .75, .125, atlas), pipeline, 0);
   const auto scenes = world_captions(make_world(options, .25, .375, atlas), pipeline, kScenesStart);
   ImageWarmupTask task(model, heads, *singles, *scenes, options.image_warmup_batch,
-                       communicator.rank(), communicator.world_size());
+                       options.image_warmup_steps, communicator);
   TrainerOptions trainer = options.trainer;
   trainer.max_steps = options.image_warmup_steps;
   trainer.lr = options.image_warmup_lr;
@@ -126,7 +126,8 @@ ClipConfig tiny_clip_config() {
 
 TrainClipResult train_clip(const TrainClipOptions& options, const RunDirectory& run,
                            Communicator& communicator, const Context& context) {
-  Prepared prepared = prepare(options, run, communicator.is_main());
+  const at::Device device = rank_device(options.device, communicator);
+  Prepared prepared = prepare(options, run, device, communicator.is_main());
   ClipModel& model = prepared.model;
   const nn::Precision precision = nn::resolve_precision(options.dtype, options.device, context);
   model.set_compute(precision.compute);
@@ -139,14 +140,12 @@ TrainClipResult train_clip(const TrainClipOptions& options, const RunDirectory& 
   // Torch's own generators (adapter dropout) start from the clock otherwise.
   at::manual_seed(Random::named(seed, "train.torch." + std::to_string(communicator.rank())).next());
   const WorldHeads image_heads =
-      WorldHeads::random(model.config().vision.hidden_size, seed, "heads.image")
-          .on(at::Device(options.device));
+      WorldHeads::random(model.config().vision.hidden_size, seed, "heads.image").on(device);
   const WorldHeads text_heads =
-      WorldHeads::random(model.config().text.hidden_size, seed, "heads.text")
-          .on(at::Device(options.device));
+      WorldHeads::random(model.config().text.hidden_size, seed, "heads.text").on(device);
 
-  CaptionCounts counts;
-  std::unique_ptr<CaptionSource> source;
+  SampleCounts counts;
+  std::unique_ptr<CaptionSet> source;
   if (options.data.empty()) {
     const auto atlas = GlyphAtlas::load({options.glyphs, options.glyph_cache}, context);
     if (options.image_warmup_steps > 0)
@@ -155,9 +154,9 @@ TrainClipResult train_clip(const TrainClipOptions& options, const RunDirectory& 
   } else {
     source = open_data(options, pipeline, run, communicator, context, counts);
   }
-  if (options.mode == "lora") nn::add_lora(model.linears(), options.lora, seed);
-  ContrastiveTask task(model, options.contrastive, *source, image_heads, text_heads,
-                       communicator.rank(), communicator.world_size());
+  const nn::LoraOptions lora = with_targets(options.lora, model);
+  if (options.mode == "lora") nn::add_lora(model, lora, seed);
+  ContrastiveTask task(model, options.contrastive, *source, image_heads, text_heads, communicator);
   model.set_training(true);
   TrainClipResult result;
   result.training = train(task, options.trainer, run.path(), communicator, context);
@@ -167,8 +166,7 @@ TrainClipResult train_clip(const TrainClipOptions& options, const RunDirectory& 
     context.warn(std::to_string(result.skipped) +
                  " bad samples left out, see quarantine-*.jsonl in " + run.path().string());
   model.set_training(false);
-  save_tuned_clip(model, options.mode == "lora" ? &options.lora : nullptr, options.model, run,
-                  communicator);
+  save_tuned(model, options.mode == "lora" ? &lora : nullptr, options.model, run, communicator);
   return result;
 }
 

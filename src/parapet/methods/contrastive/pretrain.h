@@ -1,6 +1,7 @@
 // `parapet train clip`: CLIP from scratch on the sample world, or fine-tuning of any CLIP.
 #pragma once
 #include "parapet/data/glyphs.h"
+#include "parapet/data/world.h"
 #include "parapet/methods/contrastive/task.h"
 #include "parapet/nn/lora.h"
 #include "parapet/training/run_directory.h"

@@ -3,11 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "parapet/core/random.h"
+#include "parapet/data/sources/compose.h"
+#include "parapet/data/world_captions.h"
 #include "parapet/nn/contrastive.h"
-#include "parapet/training/distributed.h"
+#include "parapet/training/sharding.h"
 
 namespace parapet {
 namespace {
@@ -26,27 +27,40 @@ TrainableParameter trainable(const std::string& name, at::Tensor& tensor) {
   return {name, tensor, 1.0, tensor.dim() >= 2};
 }
 
-// The next batch is drawn while one trains.
-SourcePtr<CaptionBatch> drawn_ahead(const CaptionSource& source, int64_t batch, int64_t rank,
-                                    int64_t world_size) {
-  return prefetch(source.open(batch, rank, world_size), 1);
+at::Device device_of(const ClipModel& model) { return model.logit_scale().value.device(); }
+
+at::Tensor integers(const std::vector<int64_t>& values, at::IntArrayRef shape, at::Device device) {
+  return at::tensor(values, at::kLong).view(shape).to(device);
 }
 
-CaptionBatch next_of(Source<CaptionBatch>& batches) {
-  CaptionBatch batch;
-  batches.next(batch);
-  return batch;
-}
-
-CaptionBatch on_device(CaptionBatch batch, at::Device device) {
-  for (at::Tensor* part : {&batch.pixels, &batch.ids, &batch.glyphs, &batch.colours})
-    if (part->defined()) *part = part->to(device);
-  return batch;
-}
-
-at::Device device_of(ClipModel& model) { return model.logit_scale().value.device(); }
+// Rows per forward pass in validation: shares are whole chunks, so that several processes compute
+// the very batches that one would.
+constexpr int64_t kChunk = 128;
 
 }  // namespace
+
+CaptionTensors::CaptionTensors(const CaptionBatch& batch, at::Device device) {
+  const int64_t n = batch.size();
+  if (n == 0) return;
+  pixels = at::from_blob(
+               batch.pixels.values.get(), {n, 3, batch.pixels.height, batch.pixels.width},
+               [kept = batch.pixels.values](void*) {}, at::kFloat)
+               .to(device);
+  ids = integers(batch.ids.values, {n, batch.ids.width}, device);
+  text_keys = integers(batch.text_keys, {n}, device);
+  image_keys = integers(batch.image_keys, {n}, device);
+  if (!batch.world) return;
+  glyphs = at::tensor(batch.world->glyphs, at::kFloat).view({n, kGlyphs}).to(device);
+  colours = integers(batch.world->colours, {n}, device);
+}
+
+CaptionTensors CaptionTensors::slice(int64_t begin, int64_t end) const {
+  CaptionTensors part = *this;
+  for (at::Tensor* x :
+       {&part.pixels, &part.ids, &part.text_keys, &part.image_keys, &part.glyphs, &part.colours})
+    if (x->defined()) *x = x->slice(0, begin, end);
+  return part;
+}
 
 void ContrastiveOptions::visit(OptionList& list) {
   list.add("batch-size", batch, "pairs per micro-batch and process");
@@ -88,7 +102,7 @@ std::vector<TrainableParameter> WorldHeads::parameters(const std::string& prefix
           {prefix + ".colour.bias", colour_bias, 1.0, false}};
 }
 
-at::Tensor WorldHeads::loss(const at::Tensor& pooled, const CaptionBatch& batch,
+at::Tensor WorldHeads::loss(const at::Tensor& pooled, const CaptionTensors& batch,
                             double glyph_weight_factor, double colour_weight_factor) const {
   // A scene holds about three of 80 glyphs: the shift by 4 starts near that rate, the factor makes
   // the mean over classes count per glyph drawn.
@@ -102,69 +116,75 @@ at::Tensor WorldHeads::loss(const at::Tensor& pooled, const CaptionBatch& batch,
 
 // ---- image tower alone -----------------------------------------------------
 
-ImageWarmupTask::ImageWarmupTask(ClipModel& model, WorldHeads heads, const CaptionSource& singles,
-                                 const CaptionSource& scenes, int64_t batch, int64_t rank,
-                                 int64_t world_size)
+ImageWarmupTask::ImageWarmupTask(ClipModel& model, WorldHeads heads, const CaptionSet& singles,
+                                 const CaptionSet& scenes, int64_t batch, int64_t steps,
+                                 const Communicator& communicator)
     : model_(model),
       heads_(std::move(heads)),
+      singles_(singles),
+      scenes_(scenes),
       batch_(batch),
-      singles_(drawn_ahead(singles, batch, rank, world_size)),
-      scenes_(drawn_ahead(scenes, batch, rank, world_size)),
-      validation_(on_device(scenes.validation(256), device_of(model))) {}
+      steps_(steps),
+      validation_(scenes.validation(256, kChunk, communicator.rank(), communicator.world_size()),
+                  device_of(model)) {}
 
 std::vector<TrainableParameter> ImageWarmupTask::parameters() {
   std::vector<TrainableParameter> list;
-  model_.visit([&](const std::string& name, nn::Parameter& parameter) {
+  nn::each_parameter(model_, [&](const std::string& name, nn::Parameter& parameter) {
     if (name.starts_with("vision_model.")) list.push_back(trainable(name, parameter.value));
   });
   for (auto& head : heads_.parameters("image_heads")) list.push_back(head);
   return list;
 }
 
-StepLoss ImageWarmupTask::loss(const StepInfo& info) {
-  const bool early = info.step * 5 < info.total_steps;
-  const CaptionBatch batch = on_device(next_of(early ? *singles_ : *scenes_), device_of(model_));
+SourcePtr<CaptionBatch> ImageWarmupTask::batches(const Communicator& communicator) {
+  const auto open = [&](const CaptionSet& set) {
+    return set.open(batch_, communicator.rank(), communicator.world_size());
+  };
+  return sequence(open(singles_), (steps_ + 4) / 5, open(scenes_));
+}
+
+StepLoss ImageWarmupTask::loss(CaptionBatch& drawn, const StepInfo& /*info*/) {
+  const CaptionTensors batch(drawn, device_of(model_));
   StepLoss out;
   out.total = heads_.loss(model_.vision_model().pooled(batch.pixels), batch, 1.0, 0.3);
-  out.terms = {{"auxiliary", out.total.item<double>()}};
-  out.samples = batch_;
+  out.terms = {{"auxiliary", out.total.detach()}};
+  out.samples = drawn.size();
   return out;
 }
 
-std::map<std::string, double> ImageWarmupTask::validate(const StepInfo& /*info*/) {
-  at::NoGradGuard no_grad;
-  return {
-      {"loss", heads_.loss(model_.vision_model().pooled(validation_.pixels), validation_, 1.0, 0.3)
-                   .item<double>()}};
-}
-
-nlohmann::json ImageWarmupTask::state() const {
-  return {{"singles", singles_->position()}, {"scenes", scenes_->position()}};
-}
-
-void ImageWarmupTask::restore(const nlohmann::json& state) {
-  singles_->restore(state.at("singles"));
-  scenes_->restore(state.at("scenes"));
+std::map<std::string, double> ImageWarmupTask::validate(const StepInfo& info) {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> sums = {at::zeros({2}, at::kDouble)};  // loss x rows, rows
+  const int64_t own = validation_.pixels.defined() ? validation_.pixels.size(0) : 0;
+  for (int64_t begin = 0; begin < own; begin += kChunk) {
+    const CaptionTensors part = validation_.slice(begin, begin + kChunk);
+    const at::Tensor loss = heads_.loss(model_.vision_model().pooled(part.pixels), part, 1.0, 0.3);
+    sums[0] += at::tensor({loss.item<double>(), 1.0}, at::kDouble) * part.pixels.size(0);
+  }
+  info.communicator->all_reduce_sum(sums);
+  return {{"loss", sums[0][0].item<double>() / sums[0][1].item<double>()}};
 }
 
 // ---- both towers -----------------------------------------------------------
 
 ContrastiveTask::ContrastiveTask(ClipModel& model, const ContrastiveOptions& options,
-                                 const CaptionSource& source, WorldHeads image_heads,
-                                 WorldHeads text_heads, int64_t rank, int64_t world_size)
+                                 const CaptionSet& data, WorldHeads image_heads,
+                                 WorldHeads text_heads, const Communicator& communicator)
     : model_(model),
       options_(options),
       image_heads_(std::move(image_heads)),
       text_heads_(std::move(text_heads)),
-      batches_(drawn_ahead(source, options.batch, rank, world_size)),
-      validation_(on_device(source.validation(options.validation_samples), device_of(model))) {}
+      data_(data),
+      validation_(data.validation(options.validation_samples, kChunk, communicator.rank(),
+                                  communicator.world_size()),
+                  device_of(model)) {}
 
 std::vector<TrainableParameter> ContrastiveTask::parameters() {
   std::vector<TrainableParameter> list;
-  for (auto& [name, tensor] : nn::lora_parameters(model_.linears()))
-    list.push_back(trainable(name, tensor));
+  for (auto& [name, tensor] : nn::lora_parameters(model_)) list.push_back(trainable(name, tensor));
   const bool adapters_only = !list.empty();
-  model_.visit([&](const std::string& name, nn::Parameter& parameter) {
+  nn::each_parameter(model_, [&](const std::string& name, nn::Parameter& parameter) {
     if (name == "logit_scale") {
       list.push_back(trainable(name, parameter.value));
       list.back().lr_scale = options_.logit_scale_lr;
@@ -179,18 +199,24 @@ std::vector<TrainableParameter> ContrastiveTask::parameters() {
   return list;
 }
 
-StepLoss ContrastiveTask::loss(const StepInfo& info) {
-  const CaptionBatch batch = on_device(next_of(*batches_), device_of(model_));
+SourcePtr<CaptionBatch> ContrastiveTask::batches(const Communicator& communicator) {
+  return data_.open(options_.batch, communicator.rank(), communicator.world_size());
+}
+
+StepLoss ContrastiveTask::loss(CaptionBatch& drawn, const StepInfo& info) {
+  const CaptionTensors batch(drawn, device_of(model_));
   const at::Tensor image_pooled = model_.vision_model().pooled(batch.pixels.to(model_.compute()));
   const at::Tensor text_pooled = model_.text_model().pooled(batch.ids, model_.compute());
   const at::Tensor images = nn::normalise_rows(model_.project_image(image_pooled));
   const at::Tensor texts = nn::normalise_rows(model_.project_text(text_pooled));
-  const at::Tensor contrastive =
-      nn::info_nce(info.communicator->gather(texts), info.communicator->gather(images),
-                   model_.logit_scale().value.exp());
+  const at::Tensor keys =
+      info.communicator->gather(at::stack({batch.text_keys, batch.image_keys}, 1));
+  const at::Tensor contrastive = nn::info_nce(
+      info.communicator->gather(texts), info.communicator->gather(images),
+      model_.logit_scale().value.exp(), nn::duplicate_rows(keys.select(1, 0), keys.select(1, 1)));
   StepLoss out;
   out.total = contrastive;
-  out.terms = {{"contrastive", contrastive.item<double>()}};
+  out.terms = {{"contrastive", contrastive.detach()}};
   const double progress =
       static_cast<double>(info.step) / static_cast<double>(std::max<int64_t>(1, info.total_steps));
   const double weight = options_.auxiliary * (1.0 - progress / options_.auxiliary_until);
@@ -198,9 +224,9 @@ StepLoss ContrastiveTask::loss(const StepInfo& info) {
     const at::Tensor auxiliary = image_heads_.loss(image_pooled.to(at::kFloat), batch, 1.0, 0.3) +
                                  text_heads_.loss(text_pooled.to(at::kFloat), batch, 0.3, 0.1);
     out.total = out.total + auxiliary * weight;
-    out.terms.push_back({"auxiliary", auxiliary.item<double>()});
+    out.terms.push_back({"auxiliary", auxiliary.detach()});
   }
-  out.samples = options_.batch;
+  out.samples = drawn.size();
   return out;
 }
 
@@ -209,31 +235,40 @@ void ContrastiveTask::after_step(const StepInfo& /*info*/) {
   model_.logit_scale().value.clamp_(0.0, std::log(options_.max_logit_scale));
 }
 
-std::map<std::string, double> ContrastiveTask::validate(const StepInfo& /*info*/) {
-  if (!validation_.pixels.defined()) return {};
-  at::NoGradGuard no_grad;
-  constexpr int64_t kChunk = 128;
-  model_.set_training(false);  // no dropout on adapters
+std::map<std::string, double> ContrastiveTask::validate(const StepInfo& info) {
+  const at::NoGradGuard no_grad;
+  const auto device = device_of(model_);
   std::vector<at::Tensor> image_parts, text_parts;
-  for (int64_t begin = 0; begin < validation_.pixels.size(0); begin += kChunk) {
-    image_parts.push_back(model_.encode_image(validation_.pixels.slice(0, begin, begin + kChunk)));
-    text_parts.push_back(model_.encode_text(validation_.ids.slice(0, begin, begin + kChunk)));
+  const int64_t own = validation_.pixels.defined() ? validation_.pixels.size(0) : 0;
+  model_.set_training(false);  // no dropout on adapters
+  for (int64_t begin = 0; begin < own; begin += kChunk) {
+    image_parts.push_back(nn::normalise_rows(
+        model_.encode_image(validation_.pixels.slice(0, begin, begin + kChunk))));
+    text_parts.push_back(
+        nn::normalise_rows(model_.encode_text(validation_.ids.slice(0, begin, begin + kChunk))));
   }
   model_.set_training(true);
-  const at::Tensor images = nn::normalise_rows(at::cat(image_parts));
-  const at::Tensor texts = nn::normalise_rows(at::cat(text_parts));
+  // A process may have no share of a small validation set.
+  const auto all = [&](const std::vector<at::Tensor>& parts) {
+    const at::Tensor none = at::empty({0, model_.config().projection_dim},
+                                      at::TensorOptions(at::kFloat).device(device));
+    return gather_shares(parts.empty() ? none : at::cat(parts), *info.communicator);
+  };
+  const at::Tensor images = all(image_parts), texts = all(text_parts);
+  const at::Tensor own_keys = own > 0
+                                  ? at::stack({validation_.text_keys, validation_.image_keys}, 1)
+                                  : at::empty({0, 2}, at::TensorOptions(at::kLong).device(device));
+  const at::Tensor keys = gather_shares(own_keys, *info.communicator);
+  if (images.size(0) == 0) return {};
   const double t2v = nn::recall_at_1(texts, images), v2t = nn::recall_at_1(images, texts);
-  return {{"loss", nn::info_nce(texts, images, model_.logit_scale().value.exp()).item<double>()},
+  const at::Tensor scale = model_.logit_scale().value.exp();
+  const at::Tensor loss =
+      nn::info_nce(texts, images, scale, nn::duplicate_rows(keys.select(1, 0), keys.select(1, 1)));
+  return {{"loss", loss.item<double>()},
           {"recall", t2v + v2t},
           {"T2V.R@1", t2v},
           {"V2T.R@1", v2t},
-          {"logit_scale", model_.logit_scale().value.exp().item<double>()}};
-}
-
-nlohmann::json ContrastiveTask::state() const { return {{"batches", batches_->position()}}; }
-
-void ContrastiveTask::restore(const nlohmann::json& state) {
-  batches_->restore(state.at("batches"));
+          {"logit_scale", scale.item<double>()}};
 }
 
 }  // namespace parapet

@@ -3,7 +3,7 @@
 // to see objects before the contrastive loss can.
 #pragma once
 #include "parapet/core/options.h"
-#include "parapet/methods/contrastive/caption_source.h"
+#include "parapet/data/captions.h"
 #include "parapet/models/clip/clip.h"
 #include "parapet/training/task.h"
 
@@ -20,6 +20,18 @@ struct ContrastiveOptions {
   void validate(Problems& problems) const;
 };
 
+// A batch of captions on the model's device.
+struct CaptionTensors {
+  at::Tensor pixels;                 // [n, 3, h, w] float32, normalised
+  at::Tensor ids;                    // int64 [n, t]
+  at::Tensor text_keys, image_keys;  // int64 [n]
+  at::Tensor glyphs;   // float32 [n, kGlyphs] 0/1, what is drawn; undefined outside the world
+  at::Tensor colours;  // int64 [n]; undefined outside the world
+  CaptionTensors() = default;
+  CaptionTensors(const CaptionBatch& batch, at::Device device);
+  CaptionTensors slice(int64_t begin, int64_t end) const;
+};
+
 // Linear heads on pooled states: which glyphs are drawn (BCE) and the colour (cross-entropy).
 struct WorldHeads {
   at::Tensor glyph_weight, glyph_bias, colour_weight, colour_bias;
@@ -29,49 +41,50 @@ struct WorldHeads {
   WorldHeads on(at::Device device) const;
   std::vector<TrainableParameter> parameters(const std::string& prefix) const;
   // BCE(z - 4) * 80 / 3 + 0.3 * colour cross-entropy; pooled [n, width].
-  at::Tensor loss(const at::Tensor& pooled, const CaptionBatch& batch, double glyph_weight_factor,
+  at::Tensor loss(const at::Tensor& pooled, const CaptionTensors& batch, double glyph_weight_factor,
                   double colour_weight_factor) const;
 };
 
 // The image tower alone, on world samples: single glyphs first, then full scenes.
-class ImageWarmupTask final : public TrainingTask {
+class ImageWarmupTask final : public TaskOf<CaptionBatch> {
  public:
-  // The first fifth of the steps draws from `singles`, the rest from `scenes`.
-  ImageWarmupTask(ClipModel& model, WorldHeads heads, const CaptionSource& singles,
-                  const CaptionSource& scenes, int64_t batch, int64_t rank, int64_t world_size);
+  // The first fifth of `steps` draws from `singles`, the rest from `scenes`; both outlive the task.
+  ImageWarmupTask(ClipModel& model, WorldHeads heads, const CaptionSet& singles,
+                  const CaptionSet& scenes, int64_t batch, int64_t steps,
+                  const Communicator& communicator);
   std::vector<TrainableParameter> parameters() override;
-  StepLoss loss(const StepInfo& info) override;
+  SourcePtr<CaptionBatch> batches(const Communicator& communicator) override;
+  StepLoss loss(CaptionBatch& batch, const StepInfo& info) override;
   std::map<std::string, double> validate(const StepInfo& info) override;
-  nlohmann::json state() const override;
-  void restore(const nlohmann::json& state) override;
 
  private:
   ClipModel& model_;
   WorldHeads heads_;
-  int64_t batch_;
-  SourcePtr<CaptionBatch> singles_, scenes_;
-  CaptionBatch validation_;
+  const CaptionSet& singles_;
+  const CaptionSet& scenes_;
+  int64_t batch_, steps_;
+  CaptionTensors validation_;  // this process's share
 };
 
-class ContrastiveTask final : public TrainingTask {
+class ContrastiveTask final : public TaskOf<CaptionBatch> {
  public:
   // `image_heads` and `text_heads` are used when options.auxiliary > 0. With `lora` on the model,
-  // only adapters (and the logit scale) train.
-  ContrastiveTask(ClipModel& model, const ContrastiveOptions& options, const CaptionSource& source,
-                  WorldHeads image_heads, WorldHeads text_heads, int64_t rank, int64_t world_size);
+  // only adapters (and the logit scale) train. `data` outlives the task.
+  ContrastiveTask(ClipModel& model, const ContrastiveOptions& options, const CaptionSet& data,
+                  WorldHeads image_heads, WorldHeads text_heads, const Communicator& communicator);
   std::vector<TrainableParameter> parameters() override;
-  StepLoss loss(const StepInfo& info) override;
+  SourcePtr<CaptionBatch> batches(const Communicator& communicator) override;
+  StepLoss loss(CaptionBatch& batch, const StepInfo& info) override;
   void after_step(const StepInfo& info) override;
   std::map<std::string, double> validate(const StepInfo& info) override;
-  nlohmann::json state() const override;
-  void restore(const nlohmann::json& state) override;
+  Selection selection() const override { return {"recall", true}; }
 
  private:
   ClipModel& model_;
   ContrastiveOptions options_;
   WorldHeads image_heads_, text_heads_;
-  SourcePtr<CaptionBatch> batches_;
-  CaptionBatch validation_;
+  const CaptionSet& data_;
+  CaptionTensors validation_;  // this process's share
 };
 
 }  // namespace parapet

@@ -7,6 +7,8 @@
 #include <numeric>
 
 #include "parapet/core/strings.h"
+#include "parapet/data/sources/compose.h"
+#include "parapet/data/sources/order.h"
 
 namespace parapet {
 namespace {
@@ -157,30 +159,31 @@ FilterSet make_filter_set(std::vector<LabelSample> samples, std::vector<std::str
   return set;
 }
 
-std::vector<int64_t> filter_batch(const FilterSet& set, uint64_t seed, int64_t index,
-                                  int64_t size) {
-  std::vector<int64_t> rows;
+SourcePtr<FilterRows> filter_rows(const FilterSet& set, uint64_t seed, int64_t size, int64_t rank,
+                                  int64_t ranks) {
   const int64_t n = set.size();
-  if (!set.draw_sums.empty()) {
+  if (set.draw_sums.empty()) {
+    auto draws = batch(shuffled_draws(n, seed, "guard"), size);
+    return map<std::vector<Draw>, FilterRows>(shard_by_rank(std::move(draws), rank, ranks),
+                                              [size](std::vector<Draw> drawn) {
+                                                FilterRows out;
+                                                out.index = drawn.front().number / size;
+                                                for (const Draw& draw : drawn)
+                                                  out.rows.push_back(draw.row);
+                                                return out;
+                                              });
+  }
+  return map<int64_t, FilterRows>(shard_by_rank(numbers_from(0), rank, ranks), [&set, seed, size,
+                                                                                n](int64_t index) {
     const std::vector<double>& sums = set.draw_sums;
     Random random = Random::named(seed, "guard.batch." + std::to_string(index));
+    FilterRows out{index, {}};
     for (int64_t i = 0; i < size; ++i) {
       const auto it = std::upper_bound(sums.begin(), sums.end(), random.uniform() * sums.back());
-      rows.push_back(std::min<int64_t>(n - 1, it - sums.begin()));
+      out.rows.push_back(std::min<int64_t>(n - 1, it - sums.begin()));
     }
-    return rows;
-  }
-  std::vector<int64_t> order(static_cast<size_t>(n));
-  int64_t epoch = -1;
-  for (int64_t k = index * size; k < (index + 1) * size; ++k) {
-    if (k / n != epoch) {
-      epoch = k / n;
-      std::iota(order.begin(), order.end(), int64_t{0});
-      Random::named(seed, "guard.epoch." + std::to_string(epoch)).shuffle(order);
-    }
-    rows.push_back(order[k % n]);
-  }
-  return rows;
+    return out;
+  });
 }
 
 std::vector<std::string> balance_table(const FilterSet& set, const BiasOptions& options) {

@@ -10,6 +10,7 @@
 
 #include "parapet/data/dataset.h"
 #include "parapet/data/guard_targets.h"
+#include "parapet/data/sources/source.h"
 #include "parapet/methods/guard_heads/filter_options.h"
 
 namespace parapet {
@@ -45,8 +46,15 @@ struct FilterSet {
 FilterSet make_filter_set(std::vector<LabelSample> samples, std::vector<std::string> categories,
                           const FilterOptions& options, bool balance);
 
-// Rows of batch number `index`, a pure function of the index: weighted draws, or a shuffled epoch.
-std::vector<int64_t> filter_batch(const FilterSet& set, uint64_t seed, int64_t index, int64_t size);
+// The rows of one batch.
+struct FilterRows {
+  int64_t index = 0;  // of all processes' batches
+  std::vector<int64_t> rows;
+};
+// One process's endless share of the training batches: weighted draws, or a shuffled epoch after
+// another. `set` outlives it.
+SourcePtr<FilterRows> filter_rows(const FilterSet& set, uint64_t seed, int64_t batch, int64_t rank,
+                                  int64_t ranks);
 
 // Table of the balance: cell, samples, share drawn. For the run's log.
 std::vector<std::string> balance_table(const FilterSet& set, const BiasOptions& options);

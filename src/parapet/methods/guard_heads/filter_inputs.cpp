@@ -8,10 +8,12 @@
 #include "parapet/core/files.h"
 #include "parapet/core/random.h"
 #include "parapet/core/threads.h"
+#include "parapet/data/input_rows.h"
 #include "parapet/engine/encoder/text_batches.h"
 #include "parapet/formats/safetensors.h"
 #include "parapet/nn/checkpoint.h"
 #include "parapet/nn/contrastive.h"
+#include "parapet/training/sharding.h"
 
 namespace parapet {
 namespace {
@@ -87,6 +89,24 @@ at::Tensor FilterInputs::ids(const std::vector<int64_t>& rows, int64_t version) 
   return pad_ids(pointers, assets_.tokenizer->eos_id());
 }
 
+const at::Tensor& FilterInputs::text_keys() const {
+  if (text_keys_.defined()) return text_keys_;
+  std::vector<int64_t> keys;
+  for (const LabelSample& sample : set_.samples) keys.push_back(parapet::content_key(sample.text));
+  return text_keys_ = at::tensor(keys, at::kLong);
+}
+
+const at::Tensor& FilterInputs::image_keys() const {
+  if (image_keys_.defined()) return image_keys_;
+  std::vector<int64_t> keys(set_.samples.size());
+  parallel_items(set_.size(), 0, [&](int64_t i) {
+    const std::string& image = set_.samples[static_cast<size_t>(i)].image;
+    if (!image.empty())
+      keys[static_cast<size_t>(i)] = parapet::content_key(read_location(image, int64_t{64} << 20));
+  });
+  return image_keys_ = at::tensor(keys, at::kLong);
+}
+
 std::string FilterInputs::content_key(int64_t copies) const {
   std::vector<std::string> hashes(set_.samples.size());
   parallel_items(set_.size(), 0, [&](int64_t i) {
@@ -108,9 +128,59 @@ std::string FilterInputs::content_key(int64_t copies) const {
   return all.hex();
 }
 
+namespace {
+
+// This process's share of one version, as it comes from the model.
+void embed_version(const FilterInputs& inputs, const ClipModel& model, int64_t version,
+                   const RowRange& own, Progress& progress, const Context& context,
+                   std::vector<at::Tensor>& images, std::vector<at::Tensor>& texts) {
+  const at::Device device = const_cast<ClipModel&>(model).logit_scale().value.device();
+  for (int64_t first = own.begin; first < own.end; first += kChunk) {
+    if (context.cancelled()) throw Cancelled("stopped while embedding");
+    std::vector<int64_t> rows(static_cast<size_t>(std::min(kChunk, own.end - first)));
+    std::iota(rows.begin(), rows.end(), first);
+    const at::Tensor pixels = inputs.pixels(rows, version).to(device).to(model.compute());
+    images.push_back(nn::normalise_rows(model.encode_image(pixels)).cpu());
+    texts.push_back(
+        nn::normalise_rows(model.encode_text(inputs.ids(rows, version).to(device))).cpu());
+    progress.update(version * own.size() + first - own.begin + static_cast<int64_t>(rows.size()));
+  }
+}
+
+FilterEmbeddings compute_embeddings(const FilterInputs& inputs, const ClipModel& model,
+                                    int64_t copies, Communicator& communicator,
+                                    const Context& context) {
+  const at::NoGradGuard guard;
+  const FilterSet& set = inputs.set();
+  const RowRange own = own_share(set.size(), kChunk, communicator);
+  const at::Tensor none = at::empty({0, model.config().embedding_dim()});
+  std::vector<std::vector<at::Tensor>> images(static_cast<size_t>(copies + 1), {none});
+  auto texts = images;
+  {
+    Progress progress(context, "embedding", (copies + 1) * own.size(), "samples");
+    for (int64_t version = 0; version <= copies; ++version) {
+      const auto v = static_cast<size_t>(version);
+      embed_version(inputs, model, version, own, progress, context, images[v], texts[v]);
+    }
+  }
+  communicator.meet(context);
+  FilterEmbeddings out;
+  const auto all = [&](std::vector<std::vector<at::Tensor>>& versions) {
+    std::vector<at::Tensor> list;
+    for (auto& parts : versions) list.push_back(gather_shares(at::cat(parts), communicator));
+    return at::stack(list);
+  };
+  out.image = all(images).mul_(presence(set, true));
+  out.text = all(texts).mul_(presence(set, false));
+  return out;
+}
+
+}  // namespace
+
 FilterEmbeddings embed_filter_set(const FilterInputs& inputs, const ClipModel& model,
                                   int64_t copies, const std::string& model_key,
-                                  const fs::path& cache, const Context& context) {
+                                  const fs::path& cache, Communicator& communicator,
+                                  const Context& context) {
   const FilterSet& set = inputs.set();
   fs::path file;
   if (!cache.empty()) {
@@ -118,34 +188,20 @@ FilterEmbeddings embed_filter_set(const FilterInputs& inputs, const ClipModel& m
     const std::string key = Sha256().update(model_key).update(inputs.content_key(copies)).hex();
     file = cache / ("guard-" + key.substr(0, 32) + ".safetensors");
   }
-  const int64_t dim = model.config().projection_dim;
   FilterEmbeddings out;
-  if (load_cached(file, {copies + 1, set.size(), dim}, out)) {
+  const std::vector<int64_t> shape = {copies + 1, set.size(), model.config().embedding_dim()};
+  // All processes must agree on whether the file is there: the machines may not share their disk.
+  std::vector<at::Tensor> have = {at::full({1}, !file.empty() && fs::exists(file) ? 1.0 : 0.0)};
+  communicator.meet(context);
+  communicator.all_reduce_sum(have);
+  if (have[0].item<double>() == static_cast<double>(communicator.world_size()) &&
+      load_cached(file, shape, out)) {
     context.info("embeddings: " + file.string());
     return out;
   }
-  const at::NoGradGuard guard;
-  const at::Device device = const_cast<ClipModel&>(model).logit_scale().value.device();
-  out.image = at::empty({copies + 1, set.size(), dim});
-  out.text = at::empty({copies + 1, set.size(), dim});
-  Progress progress(context, "embedding", (copies + 1) * set.size(), "samples");
-  for (int64_t version = 0; version <= copies; ++version)
-    for (int64_t first = 0; first < set.size(); first += kChunk) {
-      if (context.cancelled()) throw Cancelled("stopped while embedding");
-      std::vector<int64_t> rows(static_cast<size_t>(std::min(kChunk, set.size() - first)));
-      std::iota(rows.begin(), rows.end(), first);
-      const auto count = static_cast<int64_t>(rows.size());
-      const at::Tensor pixels = inputs.pixels(rows, version).to(device).to(model.compute());
-      out.image[version]
-          .narrow(0, first, count)
-          .copy_(nn::normalise_rows(model.encode_image(pixels)));
-      const at::Tensor ids = inputs.ids(rows, version).to(device);
-      out.text[version].narrow(0, first, count).copy_(nn::normalise_rows(model.encode_text(ids)));
-      progress.update(version * set.size() + first + count);
-    }
-  out.image.mul_(presence(set, true));
-  out.text.mul_(presence(set, false));
-  if (!file.empty()) nn::save_tensors(file, {{"image", out.image}, {"text", out.text}});
+  out = compute_embeddings(inputs, model, copies, communicator, context);
+  if (!file.empty() && communicator.is_main())
+    nn::save_tensors(file, {{"image", out.image}, {"text", out.text}});
   return out;
 }
 

@@ -13,6 +13,8 @@
 
 namespace parapet {
 
+class Communicator;
+
 class FilterInputs {
  public:
   // Everything is referred to and must outlive this object.
@@ -24,6 +26,10 @@ class FilterInputs {
   // int64 [n, longest].
   at::Tensor ids(const std::vector<int64_t>& rows, int64_t version) const;
   const FilterSet& set() const { return set_; }
+  // int64 [all samples], equal for equal texts, and for equal pictures (by their bytes); made at
+  // the first call, on one thread.
+  const at::Tensor& text_keys() const;
+  const at::Tensor& image_keys() const;
   // Hash of all samples' content, and of the changes when `copies` > 0.
   std::string content_key(int64_t copies) const;
 
@@ -33,6 +39,7 @@ class FilterInputs {
   int64_t max_tokens_;
   AugmentOptions augment_;
   uint64_t seed_;
+  mutable at::Tensor text_keys_, image_keys_;
 };
 
 // Unit embeddings, float32 [versions, n, d] on the CPU: version 0 is the sample itself, the others
@@ -40,9 +47,11 @@ class FilterInputs {
 struct FilterEmbeddings {
   at::Tensor image, text;
 };
-// Kept under `cache` by content and `model_key` when it is not empty.
+// Kept under `cache` by content and `model_key` when it is not empty. Each process computes a
+// share, all return the same.
 FilterEmbeddings embed_filter_set(const FilterInputs& inputs, const ClipModel& model,
                                   int64_t copies, const std::string& model_key,
-                                  const std::filesystem::path& cache, const Context& context);
+                                  const std::filesystem::path& cache, Communicator& communicator,
+                                  const Context& context);
 
 }  // namespace parapet

@@ -3,12 +3,13 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "parapet/attacks/adversary.h"
 #include "parapet/core/random.h"
+#include "parapet/data/sources/compose.h"
 #include "parapet/nn/contrastive.h"
+#include "parapet/training/sharding.h"
 
 namespace parapet {
 namespace {
@@ -41,7 +42,7 @@ FilterTask::FilterTask(HeadNet& net, const FilterOptions& options, const FilterT
 
 std::vector<TrainableParameter> FilterTask::parameters() {
   std::vector<TrainableParameter> list;
-  net_.visit([&](const std::string& name, nn::Parameter& parameter) {
+  nn::each_parameter(net_, [&](const std::string& name, nn::Parameter& parameter) {
     parameter.value.requires_grad_(true);
     list.push_back({"heads." + name, parameter.value, 1.0, parameter.value.dim() >= 2});
   });
@@ -59,26 +60,47 @@ std::vector<TrainableParameter> FilterTask::parameters() {
   return list;
 }
 
-FilterTask::Batch FilterTask::draw() {
-  const int64_t index = position_++ * in_.world_size + in_.rank;
-  std::vector<int64_t> rows = filter_batch(in_.train->set(), in_.seed, index, options_.batch);
-  Batch batch =
-      finetunes() ? draw_encoded(std::move(rows), index) : draw_cached(std::move(rows), index);
-  batch.targets = in_.train->set().targets.select(row_index(batch.rows)).on(device_);
+SourcePtr<FilterDraw> FilterTask::batches(const Communicator& communicator) {
+  return map<FilterRows, FilterDraw>(filter_rows(in_.train->set(), in_.seed, options_.batch,
+                                                 communicator.rank(), communicator.world_size()),
+                                     [this](FilterRows rows) { return draw(std::move(rows)); });
+}
+
+FilterDraw FilterTask::draw(FilterRows rows) const {
+  FilterDraw out;
+  const int64_t index = rows.index;
+  if (finetunes()) {
+    // Every other batch shows the samples as they are: the terms that keep CLIP's ability need
+    // them.
+    out.changed = index % 2 == 1;
+    const int64_t version = out.changed ? index + 1 : 0;
+    out.pixels = in_.train->pixels(rows.rows, version);
+    out.ids = in_.train->ids(rows.rows, version);
+  } else {
+    const int64_t versions = in_.train_embeds->image.size(0), n = in_.train_embeds->image.size(1);
+    // Each sample shows one of its versions; image and text choose apart.
+    Random random = Random::named(in_.seed, "guard.versions." + std::to_string(index));
+    for (const int64_t row : rows.rows) {
+      out.image_rows.push_back(static_cast<int64_t>(random.below(versions)) * n + row);
+      out.text_rows.push_back(static_cast<int64_t>(random.below(versions)) * n + row);
+    }
+  }
+  out.batch = std::move(rows);
+  return out;
+}
+
+FilterTask::Batch FilterTask::prepare(const FilterDraw& drawn) {
+  Batch batch;
+  batch.changed = drawn.changed;
+  if (finetunes())
+    encode(drawn, batch);
+  else
+    look_up(drawn, batch);
+  batch.targets = in_.train->set().targets.select(row_index(drawn.batch.rows)).on(device_);
   return batch;
 }
 
-FilterTask::Batch FilterTask::draw_cached(std::vector<int64_t> rows, int64_t index) const {
-  Batch batch;
-  const FilterEmbeddings& embeds = *in_.train_embeds;
-  const int64_t versions = embeds.image.size(0), n = embeds.image.size(1);
-  // Each sample shows one of its versions; image and text choose apart.
-  Random random = Random::named(in_.seed, "guard.versions." + std::to_string(index));
-  std::vector<int64_t> image_rows, text_rows;
-  for (const int64_t row : rows) {
-    image_rows.push_back(static_cast<int64_t>(random.below(versions)) * n + row);
-    text_rows.push_back(static_cast<int64_t>(random.below(versions)) * n + row);
-  }
+void FilterTask::look_up(const FilterDraw& drawn, Batch& batch) const {
   const auto pick = [&](const at::Tensor& all, const std::vector<int64_t>& wanted) {
     at::Tensor x = all.flatten(0, 1).index_select(0, row_index(wanted)).to(device_);
     if (options_.embedding_noise <= 0) return x;
@@ -86,30 +108,24 @@ FilterTask::Batch FilterTask::draw_cached(std::vector<int64_t> rows, int64_t ind
     const double deviation = options_.embedding_noise / std::sqrt(static_cast<double>(x.size(1)));
     return nn::normalise_rows(x + at::randn_like(x) * deviation) * present;
   };
-  batch.image = pick(embeds.image, image_rows);
-  batch.text = pick(embeds.text, text_rows);
-  batch.rows = std::move(rows);
-  return batch;
+  batch.image = pick(in_.train_embeds->image, drawn.image_rows);
+  batch.text = pick(in_.train_embeds->text, drawn.text_rows);
 }
 
-FilterTask::Batch FilterTask::draw_encoded(std::vector<int64_t> rows, int64_t index) {
-  Batch batch;
-  // Every other batch shows the samples as they are: the terms that keep CLIP's ability need them.
-  batch.changed = index % 2 == 1;
-  const int64_t version = batch.changed ? index + 1 : 0;
-  batch.pixels = in_.train->pixels(rows, version).to(device_);
+void FilterTask::encode(const FilterDraw& drawn, Batch& batch) {
+  const at::Tensor rows = row_index(drawn.batch.rows);
+  batch.pixels = drawn.pixels.to(device_);
   batch.image = encode_pixels(batch.pixels);
-  const at::Tensor ids = in_.train->ids(rows, version).to(device_);
-  batch.text = nn::normalise_rows(in_.model->encode_text(ids));
+  batch.text = nn::normalise_rows(in_.model->encode_text(drawn.ids.to(device_)));
   const auto original = [&](const at::Tensor& all) {
-    return all[0].index_select(0, row_index(rows)).to(device_);
+    return all[0].index_select(0, rows).to(device_);
   };
   batch.original_image = original(in_.train_embeds->image);
   batch.original_text = original(in_.train_embeds->text);
   batch.image = batch.image * batch.original_image.abs().sum(1, true).gt(0);
   batch.text = batch.text * batch.original_text.abs().sum(1, true).gt(0);
-  batch.rows = std::move(rows);
-  return batch;
+  batch.text_keys = in_.train->text_keys().index_select(0, rows).to(device_);
+  batch.image_keys = in_.train->image_keys().index_select(0, rows).to(device_);
 }
 
 at::Tensor FilterTask::encode_pixels(const at::Tensor& pixels) {
@@ -160,8 +176,10 @@ at::Tensor FilterTask::keep_contrastive(const Batch& batch) {
   const at::Tensor harm = batch.targets.harm[2].select(1, net_.categories);
   const at::Tensor rows = (harm.eq(0) * batch.targets.contradiction.eq(0)).nonzero().squeeze(1);
   if (rows.size(0) < 2) return at::zeros({}, batch.image.options());
+  const at::Tensor duplicates = nn::duplicate_rows(batch.text_keys.index_select(0, rows),
+                                                   batch.image_keys.index_select(0, rows));
   return nn::info_nce(batch.text.index_select(0, rows), batch.image.index_select(0, rows),
-                      logit_scale_);
+                      logit_scale_, duplicates);
 }
 
 at::Tensor FilterTask::keep_original(const Batch& batch) {
@@ -171,15 +189,15 @@ at::Tensor FilterTask::keep_original(const Batch& batch) {
   return distance(batch.image, batch.original_image) + distance(batch.text, batch.original_text);
 }
 
-StepLoss FilterTask::loss(const StepInfo& info) {
+StepLoss FilterTask::loss(FilterDraw& drawn, const StepInfo& info) {
   if (finetunes()) apply_unfreezing(trunk_, info.step / std::max<int64_t>(1, in_.steps_per_epoch));
-  const Batch batch = draw();
+  const Batch batch = prepare(drawn);
   const HeadLogits logits = net_.forward(batch.image, batch.text, options_.dropout);
   StepLoss out;
-  out.samples = options_.batch;
+  out.samples = static_cast<int64_t>(drawn.batch.rows.size());
   out.total = at::zeros({}, batch.image.options());
   const auto add = [&](const char* name, double weight, const at::Tensor& value) {
-    out.terms.push_back({name, value.item<double>()});
+    out.terms.push_back({name, value.detach()});
     if (weight != 0) out.total = out.total + value * weight;
   };
   add("classification", options_.loss.classification,
@@ -201,42 +219,46 @@ StepLoss FilterTask::loss(const StepInfo& info) {
 }
 
 HeadLogits FilterTask::logits_of(const FilterInputs& inputs, const FilterEmbeddings& embeds,
-                                 at::Tensor* cosines) {
+                                 Communicator& communicator, at::Tensor* cosines) {
   const at::NoGradGuard no_grad;
-  std::array<std::vector<at::Tensor>, 3> harm;
-  std::vector<at::Tensor> explicit_pair, implicit_pair, contradiction, cosine;
-  const int64_t n = inputs.set().size();
-  for (int64_t first = 0; first < n; first += kChunk) {
-    std::vector<int64_t> rows(static_cast<size_t>(std::min(kChunk, n - first)));
+  // Columns: three sides, the pair by grade, contradiction, cosine.
+  const int64_t width = net_.categories + 1;
+  std::vector<at::Tensor> parts = {at::empty({0, 5 * width + 2})};
+  const RowRange own = own_share(inputs.set().size(), kChunk, communicator);
+  for (int64_t first = own.begin; first < own.end; first += kChunk) {
+    const int64_t end = std::min(own.end, first + kChunk);
+    std::vector<int64_t> rows(static_cast<size_t>(end - first));
     std::iota(rows.begin(), rows.end(), first);
-    at::Tensor image = embeds.image[0].slice(0, first, first + kChunk).to(device_);
-    at::Tensor text = embeds.text[0].slice(0, first, first + kChunk).to(device_);
+    at::Tensor image = embeds.image[0].slice(0, first, end).to(device_);
+    at::Tensor text = embeds.text[0].slice(0, first, end).to(device_);
     if (finetunes()) {
       image = encode_pixels(inputs.pixels(rows, 0).to(device_)) * image.abs().sum(1, true).gt(0);
       const at::Tensor ids = inputs.ids(rows, 0).to(device_);
       text = nn::normalise_rows(in_.model->encode_text(ids)) * text.abs().sum(1, true).gt(0);
     }
     const HeadLogits part = net_.forward(image, text);
-    for (size_t side = 0; side < 3; ++side) harm[side].push_back(part.harm[side].cpu());
-    explicit_pair.push_back(part.explicit_pair.cpu());
-    implicit_pair.push_back(part.implicit_pair.cpu());
-    contradiction.push_back(part.contradiction.cpu());
-    cosine.push_back((image * text).sum(1).cpu());
+    parts.push_back(
+        at::cat({part.harm[0], part.harm[1], part.harm[2], part.explicit_pair, part.implicit_pair,
+                 part.contradiction.view({-1, 1}), (image * text).sum(1).view({-1, 1})},
+                1)
+            .cpu());
   }
+  const at::Tensor all = gather_shares(at::cat(parts), communicator);
   HeadLogits out;
-  if (n == 0) return out;
-  for (size_t side = 0; side < 3; ++side) out.harm[side] = at::cat(harm[side]);
-  out.explicit_pair = at::cat(explicit_pair);
-  out.implicit_pair = at::cat(implicit_pair);
-  out.contradiction = at::cat(contradiction);
-  if (cosines != nullptr) *cosines = at::cat(cosine);
+  if (inputs.set().size() == 0) return out;
+  const auto columns = all.split_with_sizes({width, width, width, width, width, 1, 1}, 1);
+  for (size_t side = 0; side < 3; ++side) out.harm[side] = columns[side];
+  out.explicit_pair = columns[3];
+  out.implicit_pair = columns[4];
+  out.contradiction = columns[5].squeeze(1);
+  if (cosines != nullptr) *cosines = columns[6].squeeze(1);
   return out;
 }
 
-std::map<std::string, double> FilterTask::validate(const StepInfo& /*info*/) {
+std::map<std::string, double> FilterTask::validate(const StepInfo& info) {
   if (in_.val == nullptr || in_.val->set().size() == 0) return {};
   const at::NoGradGuard no_grad;
-  HeadLogits logits = logits_of(*in_.val, *in_.val_embeds);
+  HeadLogits logits = logits_of(*in_.val, *in_.val_embeds, *info.communicator);
   for (auto* part : {&logits.harm[0], &logits.harm[1], &logits.harm[2], &logits.explicit_pair,
                      &logits.implicit_pair})
     *part = part->to(device_);
@@ -247,12 +269,6 @@ std::map<std::string, double> FilterTask::validate(const StepInfo& /*info*/) {
   return {{"loss", options_.loss.classification * classes + options_.loss.contradiction * pairs},
           {"classification", classes},
           {"contradiction", pairs}};
-}
-
-nlohmann::json FilterTask::state() const { return {{"position", position_}}; }
-
-void FilterTask::restore(const nlohmann::json& state) {
-  position_ = state.at("position").get<int64_t>();
 }
 
 }  // namespace parapet

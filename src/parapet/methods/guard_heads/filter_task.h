@@ -20,35 +20,43 @@ struct FilterTaskInputs {
   int64_t steps_per_epoch = 1;
   double base_lr = 1e-3;  // the trainer's, that trunk rates are shares of
   uint64_t seed = 0;
-  int64_t rank = 0, world_size = 1;
 };
 
-class FilterTask final : public TrainingTask {
+// What a source makes of a batch's rows, without the model.
+struct FilterDraw {
+  FilterRows batch;
+  std::vector<int64_t> image_rows, text_rows;  // of the embeddings' versions, one after another
+  at::Tensor pixels, ids;                      // finetune: of the samples, changed or not
+  bool changed = false;                        // augmented
+};
+
+class FilterTask final : public TaskOf<FilterDraw> {
  public:
   FilterTask(HeadNet& net, const FilterOptions& options, const FilterTaskInputs& inputs);
 
   std::vector<TrainableParameter> parameters() override;
-  StepLoss loss(const StepInfo& info) override;
+  SourcePtr<FilterDraw> batches(const Communicator& communicator) override;
+  StepLoss loss(FilterDraw& drawn, const StepInfo& info) override;
   std::map<std::string, double> validate(const StepInfo& info) override;
-  nlohmann::json state() const override;
-  void restore(const nlohmann::json& state) override;
 
-  // Logits of a whole set without changes or dropout; chunks of 256.
+  // Logits of a whole set without changes or dropout, in chunks of 256, on the CPU. Each process
+  // computes its share and all return the same.
   HeadLogits logits_of(const FilterInputs& inputs, const FilterEmbeddings& embeds,
-                       at::Tensor* cosines = nullptr);
+                       Communicator& communicator, at::Tensor* cosines = nullptr);
 
  private:
   struct Batch {
-    std::vector<int64_t> rows;
     FilterTargets targets;
     at::Tensor image, text;                    // unit embeddings
     at::Tensor pixels;                         // finetune
     at::Tensor original_image, original_text;  // of the untouched model and samples
+    at::Tensor text_keys, image_keys;          // finetune: equal for equal content
     bool changed = false;                      // augmented
   };
-  Batch draw();
-  Batch draw_cached(std::vector<int64_t> rows, int64_t index) const;
-  Batch draw_encoded(std::vector<int64_t> rows, int64_t index);
+  FilterDraw draw(FilterRows rows) const;  // on the source's thread
+  Batch prepare(const FilterDraw& drawn);
+  void look_up(const FilterDraw& drawn, Batch& batch) const;
+  void encode(const FilterDraw& drawn, Batch& batch);
   at::Tensor encode_pixels(const at::Tensor& pixels);
   at::Tensor contradiction_loss(const Batch& batch, const HeadLogits& logits);
   at::Tensor adversarial_loss(const Batch& batch);
@@ -66,7 +74,6 @@ class FilterTask final : public TrainingTask {
   bool knows_matches_;  // some training pairs are known to match
   double logit_scale_ = 1;
   at::Tensor opponent_weight_, opponent_bias_;  // guesses the group from all hidden units
-  int64_t position_ = 0;
 };
 
 }  // namespace parapet

@@ -35,12 +35,6 @@ HeadLayers random_layers(int64_t in, int64_t hidden, int64_t outputs, uint64_t s
   return head;
 }
 
-void visit_tensor(const std::string& name, at::Tensor& tensor, const nn::ParameterVisitor& visit) {
-  nn::Parameter parameter{tensor, tensor.sizes().vec()};
-  visit(name, parameter);
-  tensor = parameter.value;
-}
-
 }  // namespace
 
 std::string_view head_input_name(HeadInput input) {
@@ -122,25 +116,10 @@ at::Tensor HeadNet::contradiction(const at::Tensor& image, const at::Tensor& tex
   return with_cosine(logit.squeeze(1), image, text);
 }
 
-void HeadNet::visit(const nn::ParameterVisitor& visitor) {
-  const auto visit_layers = [&](const std::string& prefix, HeadLayers& head) {
-    if (!head.linear()) {
-      visit_tensor(prefix + ".fc1.weight", head.fc1_weight, visitor);
-      visit_tensor(prefix + ".fc1.bias", head.fc1_bias, visitor);
-    }
-    visit_tensor(prefix + ".fc2.weight", head.fc2_weight, visitor);
-    visit_tensor(prefix + ".fc2.bias", head.fc2_bias, visitor);
-  };
-  for (const HeadInput input : kHeadInputs)
-    visit_layers(std::string(head_input_name(input)), heads[static_cast<size_t>(input)]);
-  visit_layers("implicit", implicit);
-  visit_tensor("joint.side_gain", side_gain, visitor);
-  visit_tensor("contradiction.cosine_gain", cosine_gain, visitor);
-}
-
 HeadNet HeadNet::on(at::Device device) const {
   HeadNet moved = *this;
-  moved.visit([&](const std::string&, nn::Parameter& p) { p.value = p.value.detach().to(device); });
+  nn::each_parameter(
+      moved, [&](const std::string&, nn::Parameter& p) { p.value = p.value.detach().to(device); });
   return moved;
 }
 

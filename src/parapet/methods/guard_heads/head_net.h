@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "parapet/methods/guard_heads/heads.h"
-#include "parapet/nn/parameter.h"
+#include "parapet/methods/guard_heads/heads_info.h"
+#include "parapet/nn/module.h"
 
 namespace parapet {
 
@@ -24,6 +24,15 @@ struct HeadLayers {
   at::Tensor hidden(const at::Tensor& features) const;  // features themselves when linear
   at::Tensor output(const at::Tensor& hidden) const;
   bool linear() const { return !fc1_weight.defined(); }
+  template <class Self, class Visit>
+  static void parts(Self& self, Visit&& visit) {
+    if (!self.linear()) {
+      visit("fc1.weight", self.fc1_weight);
+      visit("fc1.bias", self.fc1_bias);
+    }
+    visit("fc2.weight", self.fc2_weight);
+    visit("fc2.bias", self.fc2_bias);
+  }
 };
 
 // Logits of all heads for a batch; [n, categories + 1], the last is any harm.
@@ -36,7 +45,7 @@ struct HeadLogits {
   std::array<at::Tensor, 4> hidden;  // of image, text, pair and the implicit expert
 };
 
-struct HeadNet {
+struct HeadNet final : nn::Module {
   std::array<HeadLayers, 3> heads;  // by HeadInput
   // An expert of its own for implicit pairs: where a few of many samples are implicit, one network
   // for both kinds of harm learns them badly.
@@ -58,7 +67,17 @@ struct HeadNet {
   at::Tensor contradiction(const at::Tensor& image, const at::Tensor& text) const;
   // Checkpoint names: "image.fc1.weight", ..., "implicit.fc2.bias", "joint.side_gain",
   // "contradiction.cosine_gain".
-  void visit(const nn::ParameterVisitor& visitor);
+  template <class Self, class Visit>
+  static void parts(Self& self, Visit&& visit) {
+    visit("image", self.heads[0]);
+    visit("text", self.heads[1]);
+    visit("joint", self.heads[2]);
+    visit("implicit", self.implicit);
+    visit("joint.side_gain", self.side_gain);
+    visit("contradiction.cosine_gain", self.cosine_gain);
+  }
+  void walk(const nn::Visitor& visitor) override { nn::walk_parts("", *this, visitor); }
+  void walk(const nn::ConstVisitor& visitor) const override { nn::walk_parts("", *this, visitor); }
   HeadNet on(at::Device device) const;
 
  private:
@@ -69,6 +88,6 @@ struct HeadNet {
 
 // Writes guard_heads.safetensors and guard_heads.json into `folder` (made if missing).
 // info.version is set from the content.
-void save_heads(const std::filesystem::path& folder, HeadNet& net, GuardHeadsInfo info);
+void save_heads(const std::filesystem::path& folder, const HeadNet& net, GuardHeadsInfo info);
 
 }  // namespace parapet

@@ -169,9 +169,8 @@ GuardHeads GuardHeads::load(const fs::path& path) {
   const auto archive = TensorArchive::open(weights, "model", TensorStorage::kCopied);
   state->net = HeadNet::random(state->info.dim, state->info.hidden,
                                static_cast<int64_t>(state->info.categories.size()), 0);
-  nn::load_parameters([&](const nn::ParameterVisitor& visitor) { state->net.visit(visitor); },
-                      archive, {});
-  state->net.visit([&](const std::string& name, nn::Parameter& parameter) {
+  nn::load_parameters(state->net, archive, {});
+  nn::each_parameter(state->net, [&](const std::string& name, const nn::Parameter& parameter) {
     if (!at::isfinite(parameter.value).all().item<bool>())
       throw DataError(weights.string(), "tensor '" + name + "' holds NaN or infinity");
   });
@@ -224,16 +223,15 @@ GuardScores GuardHeads::score(std::span<const float> image, std::span<const floa
   return std::move(score_batch(image, text, 1).front());
 }
 
-void save_heads(const fs::path& folder, HeadNet& net, GuardHeadsInfo info) {
+void save_heads(const fs::path& folder, const HeadNet& net, GuardHeadsInfo info) {
   fs::create_directories(folder);
-  const nn::ParameterWalk walk = [&](const nn::ParameterVisitor& v) { net.visit(v); };
   info.dim = net.dim;
   info.hidden = net.hidden;
   info.version.clear();
   info.version =
-      Sha256().update(nn::parameters_hash(walk)).update(info_json(info).dump()).hex().substr(0, 16);
+      Sha256().update(nn::parameters_hash(net)).update(info_json(info).dump()).hex().substr(0, 16);
   nn::NamedTensors tensors;
-  net.visit([&](const std::string& name, nn::Parameter& parameter) {
+  nn::each_parameter(net, [&](const std::string& name, const nn::Parameter& parameter) {
     tensors.emplace_back(name, parameter.value.detach().to(at::kCPU, at::kFloat));
   });
   nn::save_tensors(folder / "guard_heads.safetensors", tensors);

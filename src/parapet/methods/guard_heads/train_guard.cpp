@@ -73,16 +73,12 @@ struct Part {
   Part& operator=(const Part&) = delete;
 };
 
-// One process computes the embeddings; where there is a cache, the others read its file.
 void embed_parts(const TrainGuardOptions& options, std::initializer_list<Part*> parts,
                  const ClipModel& model, const std::string& key, Communicator& communicator,
                  const Context& context) {
-  const bool shared = !options.embedding_cache.empty();
-  if (!communicator.is_main() && shared) communicator.barrier();
   for (Part* part : parts)
-    part->embeds =
-        embed_filter_set(part->inputs, model, part->copies, key, options.embedding_cache, context);
-  if (communicator.is_main() && shared) communicator.barrier();
+    part->embeds = embed_filter_set(part->inputs, model, part->copies, key, options.embedding_cache,
+                                    communicator, context);
 }
 
 FilterTaskInputs task_inputs(const TrainGuardOptions& options, const Part& train_part,
@@ -100,8 +96,6 @@ FilterTaskInputs task_inputs(const TrainGuardOptions& options, const Part& train
   inputs.steps_per_epoch = std::max<int64_t>(1, train_part.set.size() / step_samples);
   inputs.base_lr = options.trainer.lr;
   inputs.seed = static_cast<uint64_t>(options.seed);
-  inputs.rank = communicator.rank();
-  inputs.world_size = communicator.world_size();
   return inputs;
 }
 
@@ -176,13 +170,14 @@ TrainerOptions scheduled(const TrainGuardOptions& options, int64_t steps_per_epo
 TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& run,
                          Communicator& communicator, const Context& context) {
   options.filter.warn(context);
+  const at::Device device = rank_device(options.device, communicator);
   const bool finetune = options.filter.mode == "finetune";
   const auto seed = static_cast<uint64_t>(options.seed);
   const nn::Precision precision = nn::resolve_precision(options.dtype, options.device);
   if (!precision.note.empty()) context.info(precision.note);
   // Weights that train need float32 masters.
-  ClipModel model = ClipModel::load(options.model, at::Device(options.device),
-                                    finetune ? at::kFloat : precision.weights);
+  ClipModel model =
+      ClipModel::load(options.model, device, finetune ? at::kFloat : precision.weights);
   if (model.config().kind != ClipKind::kFull)
     throw DataError(options.model, "holds one tower only", "Guard heads need a full CLIPModel.");
   model.set_compute(precision.compute);
@@ -201,9 +196,9 @@ TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& r
   embed_parts(options, {&train_part, &val, &calibration}, model, key, communicator, context);
 
   TrainedGuard result;
-  result.net = HeadNet::random(model.config().projection_dim, options.filter.hidden,
+  result.net = HeadNet::random(model.config().embedding_dim(), options.filter.hidden,
                                static_cast<int64_t>(categories.size()), seed)
-                   .on(at::Device(options.device));
+                   .on(device);
   const FilterTaskInputs inputs =
       task_inputs(options, train_part, val, model, assets, communicator);
   FilterTask task(result.net, options.filter, inputs);
@@ -212,15 +207,16 @@ TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& r
   if (trainer.patience > 0 && result.training.best_step >= 0) load_best(task, run.path());
 
   at::Tensor cosines;
-  const HeadLogits logits = task.logits_of(calibration.inputs, calibration.embeds, &cosines);
-  result.calibration = calibration_scores(logits, calibration.set);
-  result.benign_cosines = benign_cosines(cosines, calibration.set);
+  const HeadLogits logits =
+      task.logits_of(calibration.inputs, calibration.embeds, communicator, &cosines);
+  calibrate_heads(result.info, calibration_scores(logits, calibration.set),
+                  benign_cosines(cosines, calibration.set), options.calibration, context);
   result.info.categories = categories;
   result.info.embedding = finetune ? "tuned" : options.embedding;
   result.info.model_hash = model_key;
   if (finetune) {
     if (communicator.is_main()) model.save(run.model(), options.model);
-    communicator.barrier();
+    communicator.meet(context);  // writing a large model takes longer than a collective may
     result.info.model_hash = model_content_key(run.model());
     result.tuned_trunk = true;
   }
@@ -249,6 +245,7 @@ void TrainGuardOptions::visit(OptionList& list) {
            "where embeddings are kept, by content; empty = nowhere");
   filter.visit(list);
   trainer.visit(list);
+  calibration.visit(list);
 }
 
 void TrainGuardOptions::validate(Problems& problems) const {
@@ -256,6 +253,7 @@ void TrainGuardOptions::validate(Problems& problems) const {
   TrainerOptions checked = trainer;
   if (checked.max_steps == 0) checked.max_steps = 1;  // 0 = from the epochs
   checked.validate(problems);
+  calibration.validate(problems);
 }
 
 }  // namespace parapet

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "parapet/methods/guard_heads/filter_options.h"
+#include "parapet/methods/guard_heads/head_calibration.h"
 #include "parapet/methods/guard_heads/head_net.h"
 #include "parapet/training/run_directory.h"
 #include "parapet/training/trainer.h"
@@ -25,25 +26,17 @@ struct TrainGuardOptions {
   int64_t seed = 0;
   FilterOptions filter;
   TrainerOptions trainer;
+  HeadCalibrationOptions calibration;
   TrainGuardOptions();
   void visit(OptionList& list);
   void validate(Problems& problems) const;
 };
 
-// One output on the calibration samples that have a label for it.
-struct CalibrationScores {
-  std::string name;  // "joint.harm", "image.weapon", "contradiction"
-  std::vector<double> logits;
-  std::vector<uint8_t> labels;
-};
-
-// Trained heads, not calibrated yet: fitting belongs to evaluation.
+// Trained heads, calibrated.
 struct TrainedGuard {
   TrainingResult training;
   HeadNet net;
-  GuardHeadsInfo info;  // categories, model hash, embedding
-  std::vector<CalibrationScores> calibration;
-  std::vector<double> benign_cosines;   // of matching benign calibration pairs
+  GuardHeadsInfo info;  // categories, model hash, embedding, calibration and thresholds
   std::vector<std::string> train_keys;  // sample_key of what was trained or validated on
   std::vector<std::string> calibration_keys;
   std::vector<std::string> image_keys;  // of the pictures in both
@@ -51,8 +44,8 @@ struct TrainedGuard {
   bool tuned_trunk = false;  // run/model holds the CLIP model that the heads belong to
 };
 
-// Trains in `run`; half of split "val" (by content) validates, the other half is left for
-// calibration: SplitOverlap where it shares samples with the training set. Mode finetune writes
+// Trains in `run`; half of split "val" (by content) validates, the other half
+// calibrates: SplitOverlap where it shares samples with the training set. Mode finetune writes
 // run/model. Every rank returns the same heads.
 TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& run,
                          Communicator& communicator, const Context& context);

@@ -27,7 +27,7 @@ std::vector<TrunkParameter> unfreeze_plan(ClipModel& model, const UnfreezeOption
   std::vector<TrunkParameter> plan;
   if (options.share <= 0) return plan;
   const ClipConfig& config = model.config();
-  model.visit([&](const std::string& name, nn::Parameter& parameter) {
+  nn::each_parameter(model, [&](const std::string& name, nn::Parameter& parameter) {
     const bool text = name.starts_with("text_");
     const int64_t layers = text ? config.text.num_hidden_layers : config.vision.num_hidden_layers;
     const int64_t open =

@@ -3,13 +3,17 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <optional>
 
 #include "parapet/core/error.h"
 #include "parapet/core/random.h"
 #include "parapet/data/bad_images.h"
+#include "parapet/data/quadruplets.h"
+#include "parapet/data/shard_stream.h"
 #include "parapet/engine/cache/cached_encoder.h"
 #include "parapet/engine/encoder/quadruplet_embeddings.h"
-#include "parapet/methods/tuned_clip.h"
+#include "parapet/methods/safe_clip/references.h"
+#include "parapet/methods/tuned.h"
 #include "parapet/nn/precision.h"
 #include "parapet/training/distributed.h"
 
@@ -18,152 +22,187 @@ namespace {
 
 namespace fs = std::filesystem;
 
-QuadrupletStore open_store(const SafeClipOptions& options, const char* split,
-                           const ClipModel& model, const ClipAssets& assets, const fs::path& run,
-                           int64_t rank, const Context& context, int64_t& skipped) {
+// One split of a data set directory, without bad samples where they are to be skipped.
+std::vector<Quadruplet> load_split(const SafeClipOptions& options, const char* split,
+                                   const ClipAssets& assets, const BadSamples& bad,
+                                   SampleCounts& counts) {
   LoadOptions load;
   load.check_images = true;
-  load.on_bad_sample = parse_on_bad_sample(options.on_bad_sample);
-  const std::string suffix = rank == 0 ? "" : ".rank" + std::to_string(rank);
-  load.quarantine = run / (std::string("quarantine-") + split + suffix + ".jsonl");
-  load.context = context;
+  load.on_bad_sample = bad.mode;
+  load.quarantine = bad.quarantine + "-" + split + ".jsonl";
+  load.context = bad.context;
   LoadReport report;
   auto items = load_quadruplets(options.data, split, load, &report);
-  skipped += report.skipped;
+  counts.skipped += report.skipped;
   if (load.on_bad_sample == OnBadSample::kSkip) {
     DecodeOptions decode;
     decode.scale_for = assets.processor->scale_hint();
-    skipped += drop_undecodable(items, load.quarantine, report.skipped, decode, context);
+    counts.skipped += drop_undecodable(items, load.quarantine, report.skipped, decode, bad.context);
   }
-  return QuadrupletStore(std::move(items), assets, model.config().text.max_position_embeddings,
-                         options.pixel_cache_mb << 20);
+  return items;
+}
+
+// What hardening reads, with its references.
+struct Prepared {
+  std::unique_ptr<QuadrupletSet> train;
+  std::unique_ptr<QuadrupletList> val;
+  std::unique_ptr<References> train_references, val_references;
+  QuadrupletBatch probe;    // a few samples of the training data
+  int64_t quadruplets = 0;  // of a directory's training split
+};
+
+struct Environment {
+  const SafeClipOptions& options;
+  ClipModel& model;
+  const ClipAssets& assets;
+  const ClipModel* original = nullptr;  // where `model` is trained whole and data are streamed
+  std::string weights;                  // added to the references' key
+  BadSamples bad;
+  Communicator& communicator;
+  const Context& context;
+};
+
+constexpr int64_t kProbeSamples = 16;
+
+Prepared prepare_directory(const Environment& env, const QuadrupletPipeline& pipeline,
+                           SampleCounts& counts) {
+  const SafeClipOptions& options = env.options;
+  auto train = std::make_unique<DirectoryQuadruplets>(
+      load_split(options, "train", env.assets, env.bad, counts), pipeline);
+  require_samples(static_cast<size_t>(train->size()), options.data, "quadruplets.jsonl", "train");
+  auto val = std::make_unique<DirectoryQuadruplets>(
+      load_split(options, "val", env.assets, env.bad, counts), pipeline);
+
+  EncoderOptions encoder;
+  encoder.device = options.device;
+  encoder.precision = options.dtype;
+  const std::string key = encoder_key(options.model, encoder) + env.weights;
+  const auto original =
+      cached_encoder(with_pixels(wrap_encoder(env.model, env.assets, encoder), *pipeline.pixels),
+                     key, options.reference_cache);
+  const auto references = [&](const DirectoryQuadruplets& set) {
+    const at::Device device = env.model.logit_scale().value.device();
+    return table_references(embed_references(*original, set.items(), env.communicator, env.context),
+                            device);
+  };
+  Prepared out;
+  out.train_references = references(*train);
+  if (val->size() > 0) out.val_references = references(*val);
+  out.quadruplets = train->size();
+  out.probe = train->load(0, std::min(kProbeSamples, train->size()));
+  out.train = std::move(train);
+  out.val = std::move(val);
+  return out;
+}
+
+Prepared prepare_shards(const Environment& env, const QuadrupletPipeline& pipeline,
+                        SampleCounts& counts) {
+  const SafeClipOptions& options = env.options;
+  Prepared out;
+  const auto shards = list_shards(options.data);
+  out.train = shard_quadruplets(shards, options.shuffle_buffer, pipeline, env.bad, counts);
+  const auto val_shards =
+      options.val_shards.empty() ? std::vector<std::string>{} : list_shards(options.val_shards);
+  out.val = first_quadruplets(val_shards, options.validation_samples, pipeline, env.bad, counts);
+  const ClipModel& original = env.original != nullptr ? *env.original : env.model;
+  out.train_references = live_references(original);
+  out.val_references = live_references(original);
+  SampleCounts uncounted;
+  const auto probe = first_quadruplets(shards, kProbeSamples, pipeline, env.bad, uncounted);
+  out.probe = probe->load(0, probe->size());
+  return out;
 }
 
 double objective_scale(const SafeClipOptions& options, const ClipModel& model) {
   if (options.objective.logit_scale != "auto") return std::stod(options.objective.logit_scale);
-  return std::exp(const_cast<ClipModel&>(model).logit_scale().value.item<double>());
+  return std::exp(model.logit_scale().value.item<double>());
 }
 
-// What the frozen weights compute for a few samples, seen past the adapters. Compared within one
-// process, since another thread count or processor may round differently.
-class FrozenProbe {
- public:
-  FrozenProbe(ClipModel& model, const QuadrupletStore& store, const ClipAssets& assets,
-              const EncoderOptions& options)
-      : model_(model), encoder_(wrap_encoder(model, assets, options)) {
-    constexpr size_t kSamples = 16;
-    texts_ = store.safe_texts();
-    images_ = store.safe_images();
-    texts_.resize(std::min(texts_.size(), kSamples));
-    images_.resize(texts_.size());
-    hash_ = nn::parameters_hash(model_.parameters());
-    embeds_ = compute();
-  }
+// A rank's own file beside that of rank 0.
+BadSamples bad_samples(const SafeClipOptions& options, const fs::path& run, int64_t rank,
+                       const Context& context) {
+  const std::string suffix = rank == 0 ? "" : ".rank" + std::to_string(rank);
+  return {parse_on_bad_sample(options.on_bad_sample), (run / ("quarantine" + suffix)).string(),
+          context};
+}
 
-  const std::string& hash() const { return hash_; }
-
-  // CheckFailed when weights or embeddings are no longer bit-identical.
-  void check() const {
-    if (nn::parameters_hash(model_.parameters()) != hash_)
-      throw CheckFailed("harden: the frozen weights changed during training");
-    if (!at::equal(compute(), embeds_))
-      throw CheckFailed("harden: the original model's embeddings changed during training");
-  }
-
-  // Cached references that are not this model's, e.g. of a file that was edited.
-  void check_references(const QuadrupletEmbeddings& reference) const {
-    const auto n = static_cast<int64_t>(texts_.size());
-    const at::Tensor cached =
-        at::cat({reference.safe_text.slice(0, 0, n), reference.safe_image.slice(0, 0, n)});
-    const double least = (cached * embeds_).sum(1).min().item<double>();
-    if (!(least > 0.98))
-      throw DataError("--reference-cache", "its embeddings are not of this model and data",
-                      "Delete that folder; it is computed again.");
-  }
-
- private:
-  at::Tensor compute() const {
-    const nn::LoraOff off;
-    return at::cat({encoder_->encode_texts(texts_, {}), encoder_->encode_images(images_, {})});
-  }
-
-  ClipModel& model_;
-  std::unique_ptr<Encoder> encoder_;
-  std::vector<std::string> texts_, images_;
-  std::string hash_;
-  at::Tensor embeds_;  // texts, then images
-};
+TrainerOptions scheduled(const SafeClipOptions& options, int64_t quadruplets, int64_t ranks) {
+  TrainerOptions trainer = options.trainer;
+  if (options.epochs <= 0) return trainer;
+  const double per_step = static_cast<double>(options.harden.batch * trainer.accumulate * ranks);
+  trainer.max_steps = std::max<int64_t>(
+      1, std::llround(options.epochs * static_cast<double>(quadruplets) / per_step));
+  return trainer;
+}
 
 }  // namespace
 
 SafeClipResult harden_safe_clip(const SafeClipOptions& options, const RunDirectory& run,
                                 Communicator& communicator, const Context& context) {
+  const at::Device device = rank_device(options.device, communicator);
   const nn::Precision precision = nn::resolve_precision(options.dtype, options.device, context);
-  const bool lora = options.harden.mode == "lora";
+  const bool lora = options.harden.mode == "lora", streamed = names_shards(options.data);
+  const auto seed = static_cast<uint64_t>(options.seed);
   // Weights that train need float32 masters.
   const at::ScalarType weights = lora ? precision.weights : at::kFloat;
-  ClipModel model = ClipModel::load(options.model, at::Device(options.device), weights);
+  ClipModel model = ClipModel::load(options.model, device, weights);
   if (model.config().kind != ClipKind::kFull)
     throw DataError(options.model, "holds one tower only", "Hardening needs a full CLIPModel.");
   model.set_compute(precision.compute);
+  std::optional<ClipModel> original;
+  if (streamed && !lora) {
+    original.emplace(ClipModel::load(options.model, device, precision.weights));
+    original->set_compute(precision.compute);
+  }
   const ClipAssets assets = load_clip_assets(options.model, model.config());
 
-  SafeClipResult result;
-  const QuadrupletStore train_store = open_store(options, "train", model, assets, run.path(),
-                                                 communicator.rank(), context, result.skipped);
-  require_samples(static_cast<size_t>(train_store.size()), options.data, "quadruplets.jsonl",
-                  "train");
-  const QuadrupletStore val_store = open_store(options, "val", model, assets, run.path(),
-                                               communicator.rank(), context, result.skipped);
-  if (result.skipped > 0)
-    context.warn(std::to_string(result.skipped) +
-                 " bad samples left out, see quarantine-*.jsonl in " + run.path().string());
-  result.train_quadruplets = train_store.size();
-
-  EncoderOptions encoder_options;
-  encoder_options.device = options.device;
-  encoder_options.precision = options.dtype;
-  std::string key = encoder_key(options.model, encoder_options);
-  if (weights != precision.weights) key += std::string("/") + c10::toString(weights);
-  const auto original =
-      cached_encoder(wrap_encoder(model, assets, encoder_options), key, options.reference_cache);
-  // One process computes the references; the others read its file.
-  if (!communicator.is_main() && !options.reference_cache.empty()) communicator.barrier();
-  const auto train_reference = embed_quadruplets(*original, quadruplet_columns(train_store.items()),
-                                                 "original model", context);
-  const auto val_reference =
-      val_store.size() > 0 ? embed_quadruplets(*original, quadruplet_columns(val_store.items()),
-                                               "original model", context)
-                           : QuadrupletEmbeddings{};
-  if (communicator.is_main() && !options.reference_cache.empty()) communicator.barrier();
-
+  QuadrupletPipeline pipeline;
+  pipeline.tokenizer = assets.tokenizer;
+  pipeline.pixels = std::make_shared<PixelCache>(*assets.processor, options.pixel_cache_mb << 20);
+  pipeline.max_tokens = model.config().text.max_position_embeddings;
+  pipeline.seed = seed;
+  // References that are computed from each batch need both towers.
+  pipeline.with_texts = streamed || options.harden.towers != "image";
+  pipeline.with_images = streamed || options.harden.towers != "text";
+  const Environment env = {
+      options,
+      model,
+      assets,
+      original ? &*original : nullptr,
+      weights == precision.weights ? "" : std::string("/") + c10::toString(weights),
+      bad_samples(options, run.path(), communicator.rank(), context),
+      communicator,
+      context};
+  SampleCounts counts;
+  const Prepared data =
+      streamed ? prepare_shards(env, pipeline, counts) : prepare_directory(env, pipeline, counts);
   const double scale = objective_scale(options, model);
-  if (lora) nn::add_lora(model.linears(), options.lora, static_cast<uint64_t>(options.seed));
-  const FrozenProbe probe(model, train_store, assets, encoder_options);
-  probe.check_references(train_reference);
+  if (lora) nn::add_lora(model, options.lora, seed);
+  const FrozenProbe probe(model, data.probe);
+  if (const auto* table = data.train_references->table()) probe.check_references(*table);
+  SafeClipResult result;
   if (lora) result.base_hash = probe.hash();
   // Torch's own generators (adapter dropout) start from the clock otherwise.
-  at::manual_seed(Random::named(static_cast<uint64_t>(options.seed),
-                                "harden.torch." + std::to_string(communicator.rank()))
-                      .next());
-  TrainerOptions trainer = options.trainer;
-  if (options.epochs > 0) {
-    const double per_step =
-        static_cast<double>(options.harden.batch * trainer.accumulate * communicator.world_size());
-    trainer.max_steps = std::max<int64_t>(
-        1, std::llround(options.epochs * static_cast<double>(train_store.size()) / per_step));
-  }
+  at::manual_seed(
+      Random::named(seed, "harden.torch." + std::to_string(communicator.rank())).next());
+  const TrainerOptions trainer = scheduled(options, data.quadruplets, communicator.world_size());
   {
-    HardenTask task(model, options.harden, options.objective, train_store, train_reference,
-                    val_store, val_reference, scale, static_cast<uint64_t>(options.seed),
-                    communicator.rank(), communicator.world_size());
+    HardenTask task(
+        model, options.harden, options.objective,
+        {data.train.get(), data.train_references.get(), data.val.get(), data.val_references.get()},
+        scale, seed);
     model.set_training(true);
     result.training = train(task, trainer, run.path(), communicator, context);
     if (trainer.patience > 0 && result.training.best_step >= 0) load_best(task, run.path());
     model.set_training(false);
   }
   if (lora) probe.check();
-  save_tuned_clip(model, lora ? &options.lora : nullptr, options.model, run, communicator);
+  result.train_quadruplets = streamed ? counts.loaded.load() : data.quadruplets;
+  result.skipped = counts.skipped;
+  if (result.skipped > 0)
+    context.warn(std::to_string(result.skipped) +
+                 " bad samples left out, see quarantine-*.jsonl in " + run.path().string());
+  save_tuned(model, lora ? &options.lora : nullptr, options.model, run, communicator);
   return result;
 }
 
@@ -182,7 +221,12 @@ SafeClipOptions::SafeClipOptions() {
 
 void SafeClipOptions::visit(OptionList& list) {
   list.require("model", model, "Hugging Face CLIP folder to harden");
-  list.require("data", data, "data set directory with quadruplets.jsonl");
+  list.require("data", data,
+               "data set directory with quadruplets.jsonl, or tar shards of quadruplets (folder, "
+               "file, x-{000..010}.tar), which are streamed");
+  list.add("val-shards", val_shards, "shards to validate on where --data is shards");
+  list.add("validation-samples", validation_samples, "quadruplets of --val-shards used");
+  list.add("shuffle-buffer", shuffle_buffer, "samples of shards shuffled against each other");
   list.add("on-bad-sample", on_bad_sample, "stop, or skip (quarantine with reasons, go on without)",
            {"stop", "skip"});
   list.add("reference-cache", reference_cache,
@@ -202,6 +246,15 @@ void SafeClipOptions::validate(Problems& problems) const {
   if (harden.mode == "lora") lora.validate(problems);
   problems.require(pixel_cache_mb >= 0 && pixel_cache_mb <= 1 << 20, "--pixel-cache-mb",
                    "must be in 0..1048576");
+  problems.require(val_shards.empty() || names_shards(data), "--val-shards",
+                   "goes with shards as --data; a data set directory has its split \"val\"");
+  problems.require(validation_samples >= 2 && validation_samples <= 1 << 20, "--validation-samples",
+                   "must be in 2..1048576");
+  problems.require(shuffle_buffer >= 1 && shuffle_buffer <= 10'000'000, "--shuffle-buffer",
+                   "must be in 1..10000000");
+  problems.require(epochs == 0 || !names_shards(data), "--epochs",
+                   "needs a data set directory: how many samples shards hold is not known; give "
+                   "--max-steps");
   problems.require(epochs >= 0 && epochs <= 1e6, "--epochs", "must be in 0..1000000");
 }
 

@@ -10,8 +10,11 @@ namespace parapet {
 class Communicator;
 
 struct SafeClipOptions {
-  std::string model;  // Hugging Face CLIP folder
-  std::string data;   // data set directory with quadruplets.jsonl
+  std::string model;                  // Hugging Face CLIP folder
+  std::string data;                   // data set directory with quadruplets.jsonl, or shards
+  std::string val_shards;             // shards that validate where `data` is shards; empty = none
+  int64_t validation_samples = 1000;  // of `val_shards`
+  int64_t shuffle_buffer = 1000;      // of shards
   std::string on_bad_sample = "stop";
   std::string reference_cache = ".cache/reference";  // original embeddings by content hash
   int64_t pixel_cache_mb = 1024;                     // decoded pixels kept in memory

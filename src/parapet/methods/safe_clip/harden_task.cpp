@@ -2,25 +2,17 @@
 
 #include <ATen/ATen.h>
 
-#include <nlohmann/json.hpp>
-
+#include "parapet/core/error.h"
 #include "parapet/core/random.h"
-#include "parapet/data/loader.h"
+#include "parapet/data/sources/compose.h"
+#include "parapet/data/sources/order.h"
+#include "parapet/data/sources/prefetch.h"
 #include "parapet/methods/safe_clip/validation.h"
 #include "parapet/nn/contrastive.h"
-#include "parapet/training/distributed.h"
+#include "parapet/training/sharding.h"
 
 namespace parapet {
 namespace {
-
-at::Tensor row_index(const std::vector<int64_t>& rows) {
-  return at::tensor(at::ArrayRef<int64_t>(rows), at::kLong);
-}
-
-QuadrupletEmbeddings pick(const QuadrupletEmbeddings& all, const at::Tensor& rows) {
-  return {all.safe_text.index_select(0, rows), all.unsafe_text.index_select(0, rows),
-          all.safe_image.index_select(0, rows), all.unsafe_image.index_select(0, rows)};
-}
 
 // For each row of `queries` the nearest row of `gallery`, in blocks of bounded memory; also its
 // cosine.
@@ -33,6 +25,18 @@ std::pair<at::Tensor, at::Tensor> nearest(const at::Tensor& queries, const at::T
     indices.push_back(index);
   }
   return {at::cat(indices), at::cat(values)};
+}
+
+// The rows of all parts and processes; a process may have none.
+QuadrupletEmbeddings gather_all(const std::vector<QuadrupletEmbeddings>& parts, int64_t dim,
+                                const at::TensorOptions& options, Communicator& communicator) {
+  const auto all = [&](at::Tensor QuadrupletEmbeddings::*field) {
+    std::vector<at::Tensor> list = {at::empty({0, dim}, options)};
+    for (const auto& part : parts) list.push_back(part.*field);
+    return gather_shares(at::cat(list), communicator);
+  };
+  return {all(&QuadrupletEmbeddings::safe_text), all(&QuadrupletEmbeddings::unsafe_text),
+          all(&QuadrupletEmbeddings::safe_image), all(&QuadrupletEmbeddings::unsafe_image)};
 }
 
 // Share of items with a higher value: 0 for the highest.
@@ -68,32 +72,28 @@ void HardenOptions::validate(Problems& problems) const {
 }
 
 HardenTask::HardenTask(ClipModel& model, const HardenOptions& options,
-                       const ObjectiveOptions& objective, const QuadrupletStore& train,
-                       QuadrupletEmbeddings train_reference, const QuadrupletStore& val,
-                       QuadrupletEmbeddings val_reference, double logit_scale, uint64_t seed,
-                       int64_t rank, int64_t world_size)
+                       const ObjectiveOptions& objective, const HardenData& data,
+                       double logit_scale, uint64_t seed)
     : model_(model),
       options_(options),
       objective_(make_objective(objective)),
       shield_(objective.name == "shield_clip"),
-      train_(train),
-      reference_(std::move(train_reference)),
-      val_(val),
-      val_reference_(std::move(val_reference)),
+      data_(data),
       logit_scale_(logit_scale),
       seed_(seed),
-      rank_(rank),
-      world_size_(world_size) {
-  if (objective_->needs_targets()) find_targets();
-}
-
-HardenTask::~HardenTask() {
-  if (pending_.valid()) pending_.wait();
+      device_(model.logit_scale().value.device()) {
+  if (!objective_->needs_targets()) return;
+  if (data_.train_references->table() == nullptr)
+    throw UsageError("--objective " + objective.name +
+                     " looks for the nearest safe item of the whole data set, which streamed "
+                     "shards do not allow; give a data set directory");
+  find_targets();
 }
 
 void HardenTask::find_targets() {
-  auto [text_index, text_value] = nearest(reference_.unsafe_text, reference_.safe_text);
-  auto [image_index, image_value] = nearest(reference_.unsafe_image, reference_.safe_image);
+  const QuadrupletEmbeddings& table = *data_.train_references->table();
+  auto [text_index, text_value] = nearest(table.unsafe_text, table.safe_text);
+  auto [image_index, image_value] = nearest(table.unsafe_image, table.safe_image);
   target_of_text_ = text_index;
   target_of_image_ = image_index;
   difficulty_ = descending_rank(text_value + image_value);
@@ -106,11 +106,11 @@ std::vector<TrainableParameter> HardenTask::parameters() {
     return options_.towers == "both" || (options_.towers == "image") == image;
   };
   if (options_.mode == "lora") {
-    for (auto& [name, tensor] : nn::lora_parameters(model_.linears()))
+    for (auto& [name, tensor] : nn::lora_parameters(model_))
       if (trains(name)) list.push_back({name, tensor, 1.0, true});
     return list;
   }
-  model_.visit([&](const std::string& name, nn::Parameter& parameter) {
+  nn::each_parameter(model_, [&](const std::string& name, nn::Parameter& parameter) {
     // The scale belongs to the objective's fixed temperature.
     if (name == "logit_scale" || !trains(name)) return;
     parameter.value.requires_grad_(true);
@@ -119,142 +119,162 @@ std::vector<TrainableParameter> HardenTask::parameters() {
   return list;
 }
 
-HardenTask::Batch HardenTask::draw(int64_t position) const {
-  Batch batch;
-  const int64_t first = (position * world_size_ + rank_) * options_.batch;
-  batch.rows = epoch_rows(train_.size(), first, options_.batch, seed_, "harden");
-  if (options_.towers != "image") batch.ids = train_.ids(batch.rows);
-  if (options_.towers != "text") batch.pixels = train_.pixels(batch.rows);
-  if (shield_) mix_for_shield(batch, first);
-  return batch;
+SourcePtr<QuadrupletBatch> HardenTask::batches(const Communicator& communicator) {
+  return data_.train->open(options_.batch, communicator.rank(), communicator.world_size());
+}
+
+QuadrupletKeys HardenTask::keys_of(const QuadrupletBatch& batch) const {
+  const auto halves = [&](const std::vector<int64_t>& keys) {
+    return at::tensor(keys, at::kLong).to(device_).chunk(2);
+  };
+  const auto texts = halves(batch.text_keys), images = halves(batch.image_keys);
+  return {texts[0], texts[1], images[0], images[1]};
 }
 
 // Labels from the data where it has them: then a generated half that is safe keeps its own content
 // and reference. Else by shares: a half that is to be safe becomes the safe partner's.
-void HardenTask::mix_for_shield(Batch& batch, int64_t first) const {
-  const auto n = static_cast<int64_t>(batch.rows.size());
-  batch.text_unsafe = at::ones({n}, at::kBool);
-  batch.image_unsafe = at::ones({n}, at::kBool);
-  batch.text_replaced = at::zeros({n}, at::kBool);
-  batch.image_replaced = at::zeros({n}, at::kBool);
+HardenTask::Shield HardenTask::mix_for_shield(const QuadrupletBatch& batch,
+                                              QuadrupletTensors& input,
+                                              QuadrupletKeys& keys) const {
+  const int64_t n = batch.size();
+  at::Tensor text_unsafe = at::ones({n}, at::kBool), image_unsafe = at::ones({n}, at::kBool);
+  at::Tensor text_replaced = at::zeros({n}, at::kBool), image_replaced = at::zeros({n}, at::kBool);
   const auto& mix = options_.shield_mix;
   for (int64_t i = 0; i < n; ++i) {
-    const auto& attributes = train_.items()[batch.rows[i]].attributes;
-    const auto text = attributes.find("text_unsafe"), image = attributes.find("image_unsafe");
-    if (text != attributes.end() || image != attributes.end()) {
-      if (text != attributes.end() && text->second == "false") batch.text_unsafe[i] = false;
-      if (image != attributes.end() && image->second == "false") batch.image_unsafe[i] = false;
+    const auto k = static_cast<size_t>(i);
+    const Unsafe text = batch.text_unsafe[k], image = batch.image_unsafe[k];
+    if (text != Unsafe::kUnknown || image != Unsafe::kUnknown) {
+      if (text == Unsafe::kNo) text_unsafe[i] = false;
+      if (image == Unsafe::kNo) image_unsafe[i] = false;
       continue;
     }
-    const double u = Random::named(seed_, "shield." + std::to_string(first + i)).uniform();
+    const double u = Random::named(seed_, "shield." + batch.turns[k]).uniform();
     const bool both = u >= mix[0] + mix[1] && u < mix[0] + mix[1] + mix[2];
     if (both || (u >= mix[0] && u < mix[0] + mix[1])) {
-      batch.text_unsafe[i] = false;
-      batch.text_replaced[i] = true;
-      if (batch.ids.defined()) batch.ids.select(0, n + i).copy_(batch.ids.select(0, i));
+      text_unsafe[i] = false;
+      text_replaced[i] = true;
     }
     if (both || u < mix[0]) {
-      batch.image_unsafe[i] = false;
-      batch.image_replaced[i] = true;
-      if (batch.pixels.defined()) batch.pixels.select(0, n + i).copy_(batch.pixels.select(0, i));
+      image_unsafe[i] = false;
+      image_replaced[i] = true;
     }
   }
+  const Shield shield = {text_unsafe.to(device_), image_unsafe.to(device_),
+                         text_replaced.to(device_), image_replaced.to(device_)};
+  // The second half of `rows` shows the first where `replaced`.
+  const auto replace = [&](const at::Tensor& rows, const at::Tensor& replaced) {
+    const auto halves = rows.chunk(2);
+    auto shape = std::vector<int64_t>(static_cast<size_t>(rows.dim()), 1);
+    shape[0] = n;
+    return at::cat({halves[0], at::where(replaced.view(shape), halves[0], halves[1])});
+  };
+  if (input.ids.defined()) input.ids = replace(input.ids, shield.text_replaced);
+  if (input.pixels.defined()) input.pixels = replace(input.pixels, shield.image_replaced);
+  keys.unsafe_text = at::where(shield.text_replaced, keys.safe_text, keys.unsafe_text);
+  keys.unsafe_image = at::where(shield.image_replaced, keys.safe_image, keys.unsafe_image);
+  return shield;
 }
 
-QuadrupletEmbeddings HardenTask::embed(const Batch& batch, const QuadrupletEmbeddings& reference) {
-  const auto n = static_cast<int64_t>(batch.rows.size());
-  QuadrupletEmbeddings out = reference;
-  const auto device = model_.logit_scale().value.device();
-  if (batch.ids.defined()) {
-    const at::Tensor texts = nn::normalise_rows(model_.encode_text(batch.ids.to(device)));
-    out.safe_text = texts.slice(0, 0, n);
-    out.unsafe_text = texts.slice(0, n);
+QuadrupletEmbeddings HardenTask::embed(const QuadrupletTensors& input,
+                                       const QuadrupletEmbeddings& reference) const {
+  QuadrupletTensors trained = input;
+  if (options_.towers == "image") trained.ids = at::Tensor();
+  if (options_.towers == "text") trained.pixels = at::Tensor();
+  QuadrupletEmbeddings out = embed_batch(model_, trained);
+  if (!out.safe_text.defined()) {
+    out.safe_text = reference.safe_text;
+    out.unsafe_text = reference.unsafe_text;
   }
-  if (batch.pixels.defined()) {
-    const at::Tensor images = nn::normalise_rows(model_.encode_image(batch.pixels.to(device)));
-    out.safe_image = images.slice(0, 0, n);
-    out.unsafe_image = images.slice(0, n);
+  if (!out.safe_image.defined()) {
+    out.safe_image = reference.safe_image;
+    out.unsafe_image = reference.unsafe_image;
   }
   return out;
 }
 
-ObjectiveInput HardenTask::input_of(const Batch& batch) {
-  const at::Tensor rows = row_index(batch.rows);
-  const auto device = model_.logit_scale().value.device();
-  ObjectiveInput input;
-  auto to_device = [&](QuadrupletEmbeddings x) {
-    return QuadrupletEmbeddings{x.safe_text.to(device), x.unsafe_text.to(device),
-                                x.safe_image.to(device), x.unsafe_image.to(device)};
-  };
-  input.reference = to_device(pick(reference_, rows));
-  if (shield_) {
-    // A half that shows the safe partner's content has its reference too.
-    auto choose = [&](const at::Tensor& replaced, const at::Tensor& own, const at::Tensor& safe) {
-      return at::where(replaced.to(device).view({-1, 1}), safe, own);
-    };
-    input.text_unsafe = batch.text_unsafe.to(device);
-    input.image_unsafe = batch.image_unsafe.to(device);
-    auto& r = input.reference;
-    r.unsafe_text = choose(batch.text_replaced, r.unsafe_text, r.safe_text);
-    r.unsafe_image = choose(batch.image_replaced, r.unsafe_image, r.safe_image);
-  }
-  if (objective_->needs_targets()) {
-    const at::Tensor by_text = target_of_text_.index_select(0, rows);
-    const at::Tensor by_image = target_of_image_.index_select(0, rows);
-    input.target_text = reference_.safe_text.index_select(0, by_text).to(device);
-    input.target_text_image = reference_.safe_image.index_select(0, by_text).to(device);
-    input.target_image = reference_.safe_image.index_select(0, by_image).to(device);
-    input.target_image_text = reference_.safe_text.index_select(0, by_image).to(device);
-    input.difficulty = difficulty_.index_select(0, rows).to(device);
-  }
-  input.tuned = embed(batch, input.reference);
-  if (options_.reference == "shared") {
-    const auto& t = input.tuned;
-    input.reference = {t.safe_text.detach(), t.unsafe_text.detach(), t.safe_image.detach(),
-                       t.unsafe_image.detach()};
-  }
-  input.logit_scale = logit_scale_;
-  return input;
+void HardenTask::add_targets(const QuadrupletBatch& batch, ObjectiveInput& input) const {
+  const QuadrupletEmbeddings& table = *data_.train_references->table();
+  const at::Tensor rows = at::tensor(at::ArrayRef<int64_t>(batch.rows), at::kLong);
+  const at::Tensor by_text = target_of_text_.index_select(0, rows);
+  const at::Tensor by_image = target_of_image_.index_select(0, rows);
+  input.target_text = table.safe_text.index_select(0, by_text).to(device_);
+  input.target_text_image = table.safe_image.index_select(0, by_text).to(device_);
+  input.target_image = table.safe_image.index_select(0, by_image).to(device_);
+  input.target_image_text = table.safe_text.index_select(0, by_image).to(device_);
+  input.difficulty = difficulty_.index_select(0, rows).to(device_);
 }
 
-StepLoss HardenTask::loss(const StepInfo& info) {
-  const Batch batch = pending_.valid() ? pending_.get() : draw(position_);
-  ++position_;
-  pending_ = std::async(std::launch::async, [this, at = position_] { return draw(at); });
+ObjectiveInput HardenTask::input_of(const QuadrupletBatch& batch) {
+  QuadrupletTensors input(batch, device_);
+  ObjectiveInput out;
+  out.reference = data_.train_references->of(batch, input);
+  out.keys = keys_of(batch);
+  if (shield_) {
+    const Shield shield = mix_for_shield(batch, input, out.keys);
+    // A half that shows the safe partner's content has its reference too.
+    auto choose = [&](const at::Tensor& replaced, const at::Tensor& own, const at::Tensor& safe) {
+      return at::where(replaced.view({-1, 1}), safe, own);
+    };
+    out.text_unsafe = shield.text_unsafe;
+    out.image_unsafe = shield.image_unsafe;
+    auto& r = out.reference;
+    r.unsafe_text = choose(shield.text_replaced, r.unsafe_text, r.safe_text);
+    r.unsafe_image = choose(shield.image_replaced, r.unsafe_image, r.safe_image);
+  }
+  if (objective_->needs_targets()) add_targets(batch, out);
+  out.tuned = embed(input, out.reference);
+  if (options_.reference == "shared") {
+    const auto& t = out.tuned;
+    out.reference = {t.safe_text.detach(), t.unsafe_text.detach(), t.safe_image.detach(),
+                     t.unsafe_image.detach()};
+  }
+  out.logit_scale = logit_scale_;
+  return out;
+}
+
+StepLoss HardenTask::loss(QuadrupletBatch& batch, const StepInfo& info) {
   ObjectiveInput input = input_of(batch);
   input.progress =
       static_cast<double>(info.step) / static_cast<double>(std::max<int64_t>(1, info.total_steps));
   StepLoss loss = objective_->compute(gather_input(std::move(input), *info.communicator));
-  loss.samples = static_cast<int64_t>(batch.rows.size());
+  loss.samples = batch.size();
   return loss;
 }
 
-std::map<std::string, double> HardenTask::validate(const StepInfo& /*info*/) {
-  if (val_.size() == 0) return {};
-  at::NoGradGuard no_grad;
+std::map<std::string, double> HardenTask::validate(const StepInfo& info) {
+  if (data_.val == nullptr || data_.val->size() == 0) return {};
+  const at::NoGradGuard no_grad;
   model_.set_training(false);
-  std::vector<QuadrupletEmbeddings> parts;
-  for (int64_t begin = 0; begin < val_.size(); begin += options_.validation_chunk) {
-    Batch batch;
-    for (int64_t i = begin; i < std::min(val_.size(), begin + options_.validation_chunk); ++i)
-      batch.rows.push_back(i);
-    if (options_.towers != "image") batch.ids = val_.ids(batch.rows);
-    if (options_.towers != "text") batch.pixels = val_.pixels(batch.rows);
-    parts.push_back(embed(batch, pick(val_reference_, row_index(batch.rows))));
+  const int64_t chunk = options_.validation_chunk;
+  const RowRange own = own_share(data_.val->size(), chunk, *info.communicator);
+  // The next chunk is decoded while one is embedded.
+  auto chunks = prefetch(
+      map<int64_t, QuadrupletBatch>(indices((own.size() + chunk - 1) / chunk), [&](int64_t i) {
+        const int64_t begin = own.begin + i * chunk;
+        return data_.val->load(begin, std::min(own.end, begin + chunk));
+      }));
+  std::vector<QuadrupletEmbeddings> tuned, references;
+  std::vector<at::Tensor> keys;
+  for (QuadrupletBatch batch; chunks->next(batch);) {
+    if (batch.size() == 0) continue;
+    const QuadrupletTensors input(batch, device_);
+    references.push_back(data_.val_references->of(batch, input));
+    tuned.push_back(embed(input, references.back()));
+    const QuadrupletKeys k = keys_of(batch);
+    keys.push_back(at::stack({k.safe_text, k.unsafe_text, k.safe_image, k.unsafe_image}, 1));
   }
   model_.set_training(true);
-  const QuadrupletEmbeddings tuned = concatenate(parts);
-  return validation_metrics(*objective_, tuned,
-                            options_.reference == "shared" ? tuned : val_reference_, val_reference_,
-                            logit_scale_, options_.validation_chunk);
-}
-
-nlohmann::json HardenTask::state() const { return {{"batches", position_}}; }
-
-void HardenTask::restore(const nlohmann::json& state) {
-  if (pending_.valid()) pending_.wait();
-  pending_ = {};
-  position_ = state.at("batches").get<int64_t>();
+  const auto floats = at::TensorOptions(at::kFloat).device(device_);
+  const int64_t dim = model_.config().projection_dim;
+  const QuadrupletEmbeddings all = gather_all(tuned, dim, floats, *info.communicator);
+  const QuadrupletEmbeddings reference = gather_all(references, dim, floats, *info.communicator);
+  keys.push_back(at::empty({0, 4}, floats.dtype(at::kLong)));
+  const at::Tensor all_keys = gather_shares(at::cat(keys), *info.communicator);
+  if (all.size() == 0) return {};
+  return validation_metrics(
+      *objective_, all, options_.reference == "shared" ? all : reference, reference,
+      {all_keys.select(1, 0), all_keys.select(1, 1), all_keys.select(1, 2), all_keys.select(1, 3)},
+      logit_scale_, chunk);
 }
 
 }  // namespace parapet

@@ -1,10 +1,9 @@
 // Fine-tuning a CLIP model so that unsafe text and images land on safe neighbours.
 #pragma once
-#include <future>
 #include <memory>
 
 #include "parapet/methods/safe_clip/objective.h"
-#include "parapet/methods/safe_clip/quadruplet_store.h"
+#include "parapet/methods/safe_clip/references.h"
 #include "parapet/models/clip/clip.h"
 #include "parapet/training/task.h"
 
@@ -23,51 +22,53 @@ struct HardenOptions {
   void validate(Problems& problems) const;
 };
 
-class HardenTask final : public TrainingTask {
+// Everything is referred to and must outlive the task.
+struct HardenData {
+  const QuadrupletSet* train = nullptr;
+  const References* train_references = nullptr;
+  const QuadrupletList* val = nullptr;  // null or empty = no validation
+  const References* val_references = nullptr;
+};
+
+class HardenTask final : public TaskOf<QuadrupletBatch> {
  public:
   // `model` carries the adapters (or is to be trained whole); the references are of the untouched
-  // original. All objects must outlive the task. `val` may be empty.
+  // original. UsageError when the objective looks through all references and there is no table.
   HardenTask(ClipModel& model, const HardenOptions& options, const ObjectiveOptions& objective,
-             const QuadrupletStore& train, QuadrupletEmbeddings train_reference,
-             const QuadrupletStore& val, QuadrupletEmbeddings val_reference, double logit_scale,
-             uint64_t seed, int64_t rank, int64_t world_size);
-  ~HardenTask() override;
+             const HardenData& data, double logit_scale, uint64_t seed);
 
   std::vector<TrainableParameter> parameters() override;
-  StepLoss loss(const StepInfo& info) override;
+  SourcePtr<QuadrupletBatch> batches(const Communicator& communicator) override;
+  StepLoss loss(QuadrupletBatch& batch, const StepInfo& info) override;
   std::map<std::string, double> validate(const StepInfo& info) override;
-  nlohmann::json state() const override;
-  void restore(const nlohmann::json& state) override;
+  Selection selection() const override { return {"recall", true}; }
 
  private:
-  struct Batch {
-    std::vector<int64_t> rows;
-    at::Tensor ids, pixels;
-    at::Tensor text_unsafe, image_unsafe;      // shield_clip, bool [n]
+  // What `shield_clip` makes of a batch: which halves are to be safe.
+  struct Shield {
+    at::Tensor text_unsafe, image_unsafe;      // bool [n]
     at::Tensor text_replaced, image_replaced;  // the generated half shows the safe partner's
   };
-  Batch draw(int64_t position) const;
-  void mix_for_shield(Batch& batch, int64_t first) const;
-  // Tuned embeddings of ids and pixels as drawn; a tower that is not trained takes the reference's.
-  QuadrupletEmbeddings embed(const Batch& batch, const QuadrupletEmbeddings& reference);
-  ObjectiveInput input_of(const Batch& batch);
+  Shield mix_for_shield(const QuadrupletBatch& batch, QuadrupletTensors& input,
+                        QuadrupletKeys& keys) const;
+  // Tuned embeddings; a tower that is not trained takes the reference's.
+  QuadrupletEmbeddings embed(const QuadrupletTensors& input,
+                             const QuadrupletEmbeddings& reference) const;
+  ObjectiveInput input_of(const QuadrupletBatch& batch);
+  QuadrupletKeys keys_of(const QuadrupletBatch& batch) const;
+  void add_targets(const QuadrupletBatch& batch, ObjectiveInput& input) const;
   void find_targets();
 
   ClipModel& model_;
   HardenOptions options_;
   std::unique_ptr<Objective> objective_;
   bool shield_ = false;
-  const QuadrupletStore& train_;
-  QuadrupletEmbeddings reference_;
-  const QuadrupletStore& val_;
-  QuadrupletEmbeddings val_reference_;
+  HardenData data_;
   double logit_scale_;
   uint64_t seed_;
-  int64_t rank_, world_size_;
+  at::Device device_;
   at::Tensor target_of_text_, target_of_image_;  // int64 [train], rows of the nearest safe item
   at::Tensor difficulty_;                        // float32 [train]
-  int64_t position_ = 0;
-  std::future<Batch> pending_;
 };
 
 }  // namespace parapet

@@ -116,12 +116,18 @@ class ShieldClip final : public Objective {
     const auto& [s, u, v, g] = input.tuned;
     const auto& r = input.reference;
     const double scale = input.logit_scale;
+    const QuadrupletKeys& keys = input.keys;
     const at::Tensor text = input.text_unsafe, image = input.image_unsafe;
+    const at::Tensor real = nn::duplicate_rows(keys.safe_text, keys.safe_image);
     TermSum sum;
     sum.add("preserve_real",
             cosine_distance(s, r.safe_text) + cosine_distance(v, r.safe_image) +
-                nn::info_nce(s, r.safe_image, scale) + nn::info_nce(v, r.safe_text, scale),
+                nn::info_nce(s, r.safe_image, scale, real) +
+                nn::info_nce(v, r.safe_text, scale, real),
             0.1);
+    auto same = [&](auto&& pick) {
+      return nn::duplicate_rows(pick(keys.unsafe_text), pick(keys.unsafe_image));
+    };
     // Rows of one branch; an empty branch contributes nothing.
     auto branch = [&](const std::string& name, const at::Tensor& mask, double weight,
                       auto&& make_term) {
@@ -130,26 +136,28 @@ class ShieldClip final : public Objective {
         sum.add(name, at::zeros({}, s.options()), 0.0);
         return;
       }
-      auto pick = [&](const at::Tensor& x) { return x.index_select(0, rows); };
+      auto pick = [&](const at::Tensor& x) { return x.defined() ? x.index_select(0, rows) : x; };
       sum.add(name, make_term(pick), weight);
     };
     branch("preserve_generated", text.logical_not().logical_and(image.logical_not()), 0.1,
            [&](auto&& pick) {
              return cosine_distance(pick(u), pick(r.unsafe_text)) +
                     cosine_distance(pick(g), pick(r.unsafe_image)) +
-                    nn::info_nce(pick(u), pick(r.unsafe_image), scale) +
-                    nn::info_nce(pick(g), pick(r.unsafe_text), scale);
+                    nn::info_nce(pick(u), pick(r.unsafe_image), scale, same(pick)) +
+                    nn::info_nce(pick(g), pick(r.unsafe_text), scale, same(pick));
            });
     branch("redirect_text", text, 0.1,
            [&](auto&& pick) { return cosine_distance(pick(u), pick(r.safe_text)); });
     branch("redirect_vision", image, 0.1,
            [&](auto&& pick) { return cosine_distance(pick(g), pick(r.safe_image)); });
-    branch("mixed_text", text.logical_and(image.logical_not()), 0.25,
-           [&](auto&& pick) { return nn::info_nce(pick(u), pick(r.unsafe_image), scale); });
-    branch("mixed_vision", image.logical_and(text.logical_not()), 0.25,
-           [&](auto&& pick) { return nn::info_nce(pick(g), pick(r.unsafe_text), scale); });
+    branch("mixed_text", text.logical_and(image.logical_not()), 0.25, [&](auto&& pick) {
+      return nn::info_nce(pick(u), pick(r.unsafe_image), scale, same(pick));
+    });
+    branch("mixed_vision", image.logical_and(text.logical_not()), 0.25, [&](auto&& pick) {
+      return nn::info_nce(pick(g), pick(r.unsafe_text), scale, same(pick));
+    });
     branch("coherence", text.logical_and(image), 0.25,
-           [&](auto&& pick) { return nn::info_nce(pick(u), pick(g), scale); });
+           [&](auto&& pick) { return nn::info_nce(pick(u), pick(g), scale, same(pick)); });
     return std::move(sum).finish(s.size(0));
   }
 };

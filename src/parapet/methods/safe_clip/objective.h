@@ -11,24 +11,10 @@
 #include <vector>
 
 #include "parapet/core/options.h"
-#include "parapet/engine/encoder/quadruplet_embeddings.h"
+#include "parapet/methods/safe_clip/objective_input.h"
 #include "parapet/training/task.h"
 
 namespace parapet {
-
-struct ObjectiveInput {
-  QuadrupletEmbeddings tuned;      // require grad
-  QuadrupletEmbeddings reference;  // of the frozen original; no grad
-  // `safer_clip`: the original's embeddings of the nearest safe caption (for U) and nearest safe
-  // image (for G), with their partners in the other modality.
-  at::Tensor target_text, target_text_image;   // T0 and V0 of the pair nearest to U by text
-  at::Tensor target_image, target_image_text;  // V0 and T0 of the pair nearest to G by image
-  at::Tensor difficulty;  // [n] in [0, 1], share of training pairs that are easier; undefined = 0
-  // `shield_clip`: 1 where the generated half is unsafe, [n] bool.
-  at::Tensor text_unsafe, image_unsafe;
-  double logit_scale = 100.0;  // of the original model
-  double progress = 0.0;       // share of the run done, for curricula
-};
 
 struct ObjectiveOptions {
   std::string name = "ordered";  // ordered | safe_clip | safer_clip | shield_clip

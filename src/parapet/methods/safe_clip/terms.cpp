@@ -21,11 +21,19 @@ std::vector<at::Tensor> eight_terms(const ObjectiveInput& input) {
   const auto& x = input.tuned;
   const at::Tensor& s0 = input.reference.safe_text;
   const at::Tensor& v0 = input.reference.safe_image;
-  const double scale = input.logit_scale;
-  return {cosine_distance(x.safe_text, s0),      cosine_distance(x.unsafe_text, s0),
-          cosine_distance(x.safe_image, v0),     cosine_distance(x.unsafe_image, v0),
-          nn::info_nce(x.safe_text, v0, scale),  nn::info_nce(x.unsafe_text, v0, scale),
-          nn::info_nce(x.safe_image, s0, scale), nn::info_nce(x.unsafe_image, s0, scale)};
+  const auto& keys = input.keys;
+  auto contrast = [&](const at::Tensor& rows, const at::Tensor& row_keys, const at::Tensor& target,
+                      const at::Tensor& target_keys) {
+    return nn::info_nce(rows, target, input.logit_scale, nn::duplicate_rows(row_keys, target_keys));
+  };
+  return {cosine_distance(x.safe_text, s0),
+          cosine_distance(x.unsafe_text, s0),
+          cosine_distance(x.safe_image, v0),
+          cosine_distance(x.unsafe_image, v0),
+          contrast(x.safe_text, keys.safe_text, v0, keys.safe_image),
+          contrast(x.unsafe_text, keys.unsafe_text, v0, keys.safe_image),
+          contrast(x.safe_image, keys.safe_image, s0, keys.safe_text),
+          contrast(x.unsafe_image, keys.unsafe_image, s0, keys.safe_text)};
 }
 
 at::Tensor order_term(const at::Tensor& low, const at::Tensor& high, double sharpness,
@@ -43,10 +51,7 @@ void TermSum::add(const std::string& name, const at::Tensor& value, double weigh
 
 StepLoss TermSum::finish(int64_t samples) && {
   StepLoss loss;
-  // One transfer for all terms: on a GPU each item() would wait for the stream.
-  const at::Tensor all = at::stack(values_).to(at::kCPU, at::kDouble);
-  for (size_t i = 0; i < names_.size(); ++i)
-    loss.terms.push_back({names_[i], all[static_cast<int64_t>(i)].item<double>()});
+  for (size_t i = 0; i < names_.size(); ++i) loss.terms.push_back({names_[i], values_[i]});
   loss.total = total_;
   loss.samples = samples;
   return loss;

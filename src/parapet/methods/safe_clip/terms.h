@@ -1,6 +1,10 @@
 // The terms objectives are made of. All take unit rows.
 #pragma once
-#include "parapet/methods/safe_clip/objective.h"
+#include <string>
+#include <vector>
+
+#include "parapet/methods/safe_clip/objective_input.h"
+#include "parapet/training/task.h"
 
 namespace parapet {
 

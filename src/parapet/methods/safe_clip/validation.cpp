@@ -15,16 +15,6 @@ QuadrupletEmbeddings slice(const QuadrupletEmbeddings& all, int64_t begin, int64
 
 }  // namespace
 
-QuadrupletEmbeddings concatenate(const std::vector<QuadrupletEmbeddings>& parts) {
-  auto all = [&](at::Tensor QuadrupletEmbeddings::*field) {
-    std::vector<at::Tensor> list;
-    for (const auto& part : parts) list.push_back(part.*field);
-    return at::cat(list);
-  };
-  return {all(&QuadrupletEmbeddings::safe_text), all(&QuadrupletEmbeddings::unsafe_text),
-          all(&QuadrupletEmbeddings::safe_image), all(&QuadrupletEmbeddings::unsafe_image)};
-}
-
 ObjectiveInput gather_input(ObjectiveInput input, Communicator& communicator) {
   if (communicator.world_size() == 1) return input;
   auto gather = [&](at::Tensor& x) {
@@ -38,6 +28,12 @@ ObjectiveInput gather_input(ObjectiveInput input, Communicator& communicator) {
     if (x.defined())
       x = communicator.gather(x.to(at::kFloat).view({-1, 1})).view({-1}).to(x.scalar_type());
   };
+  QuadrupletKeys& keys = input.keys;
+  if (keys.safe_text.defined()) {
+    const at::Tensor all = communicator.gather(
+        at::stack({keys.safe_text, keys.unsafe_text, keys.safe_image, keys.unsafe_image}, 1));
+    keys = {all.select(1, 0), all.select(1, 1), all.select(1, 2), all.select(1, 3)};
+  }
   gather_all(input.tuned);
   gather_all(input.reference);
   for (at::Tensor* x : {&input.target_text, &input.target_text_image, &input.target_image,
@@ -51,7 +47,8 @@ std::map<std::string, double> validation_metrics(const Objective& objective,
                                                  const QuadrupletEmbeddings& tuned,
                                                  const QuadrupletEmbeddings& reference,
                                                  const QuadrupletEmbeddings& original,
-                                                 double logit_scale, int64_t chunk) {
+                                                 const QuadrupletKeys& keys, double logit_scale,
+                                                 int64_t chunk) {
   std::map<std::string, double> metrics;
   const int64_t n = tuned.safe_text.size(0);
   double chunks = 0;
@@ -62,6 +59,9 @@ std::map<std::string, double> validation_metrics(const Objective& objective,
     ObjectiveInput input;
     input.tuned = slice(tuned, begin, end);
     input.reference = slice(reference, begin, end);
+    const auto part = [&](const at::Tensor& x) { return x.defined() ? x.slice(0, begin, end) : x; };
+    input.keys = {part(keys.safe_text), part(keys.unsafe_text), part(keys.safe_image),
+                  part(keys.unsafe_image)};
     // Validation asks for the own safe partner, which is what every objective is judged by.
     input.target_text = input.target_image_text = input.reference.safe_text;
     input.target_image = input.target_text_image = input.reference.safe_image;
@@ -71,7 +71,7 @@ std::map<std::string, double> validation_metrics(const Objective& objective,
     input.progress = 1.0;
     const StepLoss loss = objective.compute(input);
     metrics["loss"] += loss.total.item<double>();
-    for (const auto& term : loss.terms) metrics["term." + term.name] += term.value;
+    for (const auto& term : loss.terms) metrics["term." + term.name] += term.value.item<double>();
     chunks += 1;
   }
   for (auto& [name, value] : metrics) value /= chunks;

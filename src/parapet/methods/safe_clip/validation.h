@@ -10,8 +10,6 @@ namespace parapet {
 
 class Communicator;
 
-QuadrupletEmbeddings concatenate(const std::vector<QuadrupletEmbeddings>& parts);
-
 // The batch of all processes, so that in-batch negatives are global. A world of one returns it
 // unchanged.
 ObjectiveInput gather_input(ObjectiveInput input, Communicator& communicator);
@@ -23,6 +21,7 @@ std::map<std::string, double> validation_metrics(const Objective& objective,
                                                  const QuadrupletEmbeddings& tuned,
                                                  const QuadrupletEmbeddings& reference,
                                                  const QuadrupletEmbeddings& original,
-                                                 double logit_scale, int64_t chunk);
+                                                 const QuadrupletKeys& keys, double logit_scale,
+                                                 int64_t chunk);
 
 }  // namespace parapet

@@ -5,6 +5,7 @@
 #include "parapet/core/error.h"
 #include "parapet/nn/as_type.h"
 #include "parapet/nn/attention.h"
+#include "parapet/nn/recompute.h"
 
 namespace parapet {
 namespace {
@@ -54,20 +55,6 @@ at::Tensor ClipAttention::forward(const at::Tensor& x, bool causal, const at::Te
   return out_proj_.forward(nn::join_heads(nn::attention(q, k, v, mask)));
 }
 
-void ClipAttention::visit(const std::string& prefix, const nn::ParameterVisitor& visitor) {
-  k_proj_.visit(prefix + ".k_proj", visitor);
-  v_proj_.visit(prefix + ".v_proj", visitor);
-  q_proj_.visit(prefix + ".q_proj", visitor);
-  out_proj_.visit(prefix + ".out_proj", visitor);
-}
-
-void ClipAttention::visit_linears(const std::string& prefix, const nn::LinearVisitor& visitor) {
-  visitor(prefix + ".k_proj", k_proj_);
-  visitor(prefix + ".v_proj", v_proj_);
-  visitor(prefix + ".q_proj", q_proj_);
-  visitor(prefix + ".out_proj", out_proj_);
-}
-
 ClipEncoderLayer::ClipEncoderLayer(int64_t width, int64_t intermediate, int64_t heads, double eps,
                                    nn::Activation activation)
     : activation_(activation),
@@ -79,24 +66,20 @@ ClipEncoderLayer::ClipEncoderLayer(int64_t width, int64_t intermediate, int64_t 
 
 at::Tensor ClipEncoderLayer::forward(const at::Tensor& x, bool causal,
                                      const at::Tensor& rows) const {
+  if (!recompute) return compute(x, causal, rows);
+  return nn::recompute(
+      [this, causal, rows](const std::vector<at::Tensor>& inputs) {
+        return compute(inputs[0], causal, rows);
+      },
+      {x});
+}
+
+at::Tensor ClipEncoderLayer::compute(const at::Tensor& x, bool causal,
+                                     const at::Tensor& rows) const {
   const at::Tensor attended = self_attn_.forward(layer_norm1_.forward(x), causal, rows);
   const at::Tensor middle = (rows.defined() ? take_rows(x, rows) : x) + attended;
   const at::Tensor inner = nn::activate(fc1_.forward(layer_norm2_.forward(middle)), activation_);
   return middle + fc2_.forward(inner);
-}
-
-void ClipEncoderLayer::visit(const std::string& prefix, const nn::ParameterVisitor& visitor) {
-  self_attn_.visit(prefix + ".self_attn", visitor);
-  layer_norm1_.visit(prefix + ".layer_norm1", visitor);
-  fc1_.visit(prefix + ".mlp.fc1", visitor);
-  fc2_.visit(prefix + ".mlp.fc2", visitor);
-  layer_norm2_.visit(prefix + ".layer_norm2", visitor);
-}
-
-void ClipEncoderLayer::visit_linears(const std::string& prefix, const nn::LinearVisitor& visitor) {
-  self_attn_.visit_linears(prefix + ".self_attn", visitor);
-  visitor(prefix + ".mlp.fc1", fc1_);
-  visitor(prefix + ".mlp.fc2", fc2_);
 }
 
 // ---- text ------------------------------------------------------------------
@@ -140,19 +123,6 @@ ClipHidden ClipTextTower::hidden(const at::Tensor& ids, at::ScalarType dtype) co
   out.last_hidden_state = final_layer_norm_.forward(out.hidden_states.back());
   out.pooler_output = take_rows(out.last_hidden_state, pooled_rows(ids)).squeeze(1);
   return out;
-}
-
-void ClipTextTower::visit(const std::string& prefix, const nn::ParameterVisitor& visitor) {
-  token_embedding_.visit(prefix + "embeddings.token_embedding", visitor);
-  position_embedding_.visit(prefix + "embeddings.position_embedding", visitor);
-  for (size_t i = 0; i < layers_.size(); ++i)
-    layers_[i].visit(prefix + "encoder.layers." + std::to_string(i), visitor);
-  final_layer_norm_.visit(prefix + "final_layer_norm", visitor);
-}
-
-void ClipTextTower::visit_linears(const std::string& prefix, const nn::LinearVisitor& visitor) {
-  for (size_t i = 0; i < layers_.size(); ++i)
-    layers_[i].visit_linears(prefix + "encoder.layers." + std::to_string(i), visitor);
 }
 
 // ---- vision ----------------------------------------------------------------
@@ -210,22 +180,6 @@ ClipHidden ClipVisionTower::hidden(const at::Tensor& pixels) const {
   return out;
 }
 
-void ClipVisionTower::visit(const std::string& prefix, const nn::ParameterVisitor& visitor) {
-  visitor(prefix + "embeddings.class_embedding", class_embedding_);
-  patch_embedding_.visit(prefix + "embeddings.patch_embedding", visitor);
-  position_embedding_.visit(prefix + "embeddings.position_embedding", visitor);
-  pre_layrnorm_.visit(prefix + "pre_layrnorm", visitor);
-  for (size_t i = 0; i < layers_.size(); ++i)
-    layers_[i].visit(prefix + "encoder.layers." + std::to_string(i), visitor);
-  post_layernorm_.visit(prefix + "post_layernorm", visitor);
-}
-
-void ClipVisionTower::visit_linears(const std::string& prefix, const nn::LinearVisitor& visitor) {
-  visitor(prefix + "embeddings.patch_embedding", patch_embedding_);
-  for (size_t i = 0; i < layers_.size(); ++i)
-    layers_[i].visit_linears(prefix + "encoder.layers." + std::to_string(i), visitor);
-}
-
 // ---- both towers -----------------------------------------------------------
 
 ClipModel::ClipModel(const ClipConfig& config) : config_(config) {
@@ -243,46 +197,22 @@ ClipModel::ClipModel(const ClipConfig& config) : config_(config) {
 }
 
 at::Tensor ClipModel::project_text(const at::Tensor& pooled) const {
-  return text_projection_.out_features() > 0 ? text_projection_.forward(pooled) : pooled;
+  return text_projection_ ? text_projection_->forward(pooled) : pooled;
 }
 
 at::Tensor ClipModel::project_image(const at::Tensor& pooled) const {
-  return visual_projection_.out_features() > 0 ? visual_projection_.forward(pooled) : pooled;
+  return visual_projection_ ? visual_projection_->forward(pooled) : pooled;
 }
 
 at::Tensor ClipModel::encode_text(const at::Tensor& ids) const {
-  return project_text(text_model_.pooled(ids, compute_));
+  return project_text(text_model_.pooled(ids, compute()));
 }
 
 at::Tensor ClipModel::encode_image(const at::Tensor& pixels) const {
-  return project_image(vision_model_.pooled(nn::as_type(pixels, compute_)));
+  return project_image(vision_model_.pooled(nn::as_type(pixels, compute())));
 }
 
-void ClipModel::set_training(bool training) {
-  visit_linears([&](const std::string&, nn::Linear& linear) { linear.training = training; });
-}
-
-void ClipModel::visit(const nn::ParameterVisitor& visitor) {
-  if (config_.kind == ClipKind::kFull) visitor("logit_scale", logit_scale_);
-  if (config_.has_text()) text_model_.visit(bare_names_ ? "" : "text_model.", visitor);
-  if (config_.has_vision()) vision_model_.visit(bare_names_ ? "" : "vision_model.", visitor);
-  if (text_projection_.out_features() > 0) text_projection_.visit("text_projection", visitor);
-  if (visual_projection_.out_features() > 0) visual_projection_.visit("visual_projection", visitor);
-}
-
-void ClipModel::visit_linears(const nn::LinearVisitor& visitor) {
-  if (config_.has_text()) text_model_.visit_linears(bare_names_ ? "" : "text_model.", visitor);
-  if (config_.has_vision())
-    vision_model_.visit_linears(bare_names_ ? "" : "vision_model.", visitor);
-  if (text_projection_.out_features() > 0) visitor("text_projection", text_projection_);
-  if (visual_projection_.out_features() > 0) visitor("visual_projection", visual_projection_);
-}
-
-nn::ParameterWalk ClipModel::parameters() {
-  return [this](const nn::ParameterVisitor& visitor) { visit(visitor); };
-}
-nn::LinearWalk ClipModel::linears() {
-  return [this](const nn::LinearVisitor& visitor) { visit_linears(visitor); };
-}
+void ClipModel::walk(const nn::Visitor& visitor) { nn::walk_parts("", *this, visitor); }
+void ClipModel::walk(const nn::ConstVisitor& visitor) const { nn::walk_parts("", *this, visitor); }
 
 }  // namespace parapet

@@ -2,10 +2,12 @@
 // Hugging Face's, so parameter paths are checkpoint names ("pre_layrnorm" really is spelt so).
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "parapet/models/clip/clip_config.h"
+#include "parapet/models/model.h"
 #include "parapet/nn/checkpoint.h"
 #include "parapet/nn/layers.h"
 #include "parapet/nn/lora.h"
@@ -19,24 +21,36 @@ class ClipAttention {
   // x [n, t, width]. `rows` (may be undefined): int64 [n], only that query row of each sample is
   // computed and the result is [n, 1, width].
   at::Tensor forward(const at::Tensor& x, bool causal, const at::Tensor& rows) const;
-  void visit(const std::string& prefix, const nn::ParameterVisitor& visitor);
-  void visit_linears(const std::string& prefix, const nn::LinearVisitor& visitor);
+  template <class Self, class Visit>
+  static void parts(Self& self, Visit&& visit) {
+    visit("k_proj", self.k_proj_);
+    visit("v_proj", self.v_proj_);
+    visit("q_proj", self.q_proj_);
+    visit("out_proj", self.out_proj_);
+  }
 
  private:
   int64_t heads_ = 1;
   nn::Linear k_proj_, v_proj_, q_proj_, out_proj_;
 };
 
-class ClipEncoderLayer {
+class ClipEncoderLayer : public nn::Layer {
  public:
   ClipEncoderLayer() = default;
   ClipEncoderLayer(int64_t width, int64_t intermediate, int64_t heads, double eps,
                    nn::Activation activation);
   at::Tensor forward(const at::Tensor& x, bool causal, const at::Tensor& rows) const;
-  void visit(const std::string& prefix, const nn::ParameterVisitor& visitor);
-  void visit_linears(const std::string& prefix, const nn::LinearVisitor& visitor);
+  template <class Self, class Visit>
+  static void parts(Self& self, Visit&& visit) {
+    visit("self_attn", self.self_attn_);
+    visit("layer_norm1", self.layer_norm1_);
+    visit("mlp.fc1", self.fc1_);
+    visit("mlp.fc2", self.fc2_);
+    visit("layer_norm2", self.layer_norm2_);
+  }
 
  private:
+  at::Tensor compute(const at::Tensor& x, bool causal, const at::Tensor& rows) const;
   nn::Activation activation_ = nn::Activation::kQuickGelu;
   ClipAttention self_attn_;
   nn::LayerNorm layer_norm1_, layer_norm2_;
@@ -62,8 +76,13 @@ class ClipTextTower {
   ClipHidden hidden(const at::Tensor& ids, at::ScalarType dtype) const;
   // The row each text is pooled at, int64 [n] (both end-of-text rules).
   at::Tensor pooled_rows(const at::Tensor& ids) const;
-  void visit(const std::string& prefix, const nn::ParameterVisitor& visitor);
-  void visit_linears(const std::string& prefix, const nn::LinearVisitor& visitor);
+  template <class Self, class Visit>
+  static void parts(Self& self, Visit&& visit) {
+    visit("embeddings.token_embedding", self.token_embedding_);
+    visit("embeddings.position_embedding", self.position_embedding_);
+    visit("encoder.layers", self.layers_);
+    visit("final_layer_norm", self.final_layer_norm_);
+  }
 
  private:
   at::Tensor embed(const at::Tensor& ids, at::ScalarType dtype) const;
@@ -80,8 +99,15 @@ class ClipVisionTower {
   // pixels [n, 3, size, size], normalised -> pooled [n, width].
   at::Tensor pooled(const at::Tensor& pixels) const;
   ClipHidden hidden(const at::Tensor& pixels) const;
-  void visit(const std::string& prefix, const nn::ParameterVisitor& visitor);
-  void visit_linears(const std::string& prefix, const nn::LinearVisitor& visitor);
+  template <class Self, class Visit>
+  static void parts(Self& self, Visit&& visit) {
+    visit("embeddings.class_embedding", self.class_embedding_);
+    visit("embeddings.patch_embedding", self.patch_embedding_);
+    visit("embeddings.position_embedding", self.position_embedding_);
+    visit("pre_layrnorm", self.pre_layrnorm_);
+    visit("encoder.layers", self.layers_);
+    visit("post_layernorm", self.post_layernorm_);
+  }
 
  private:
   at::Tensor embed(const at::Tensor& pixels) const;
@@ -93,18 +119,18 @@ class ClipVisionTower {
   std::vector<ClipEncoderLayer> layers_;
 };
 
-class ClipModel {
+class ClipModel final : public Model {
  public:
   explicit ClipModel(const ClipConfig& config);
-  ClipModel(ClipModel&&) = default;
-  ClipModel& operator=(ClipModel&&) = default;
 
-  // A Hugging Face folder of any of the five classes. `dtype` is the type weights are kept in
-  // (Undefined = as stored); the logit scale is float32 unless kept as stored. Weights may stay in
-  // the mapped file unless `storage` says otherwise.
+  // A Hugging Face folder of any of the five classes. The logit scale is float32 unless kept as
+  // stored.
+  static ClipModel load(const std::filesystem::path& folder, const LoadModelOptions& options);
   static ClipModel load(const std::filesystem::path& folder, at::Device device = at::kCPU,
                         at::ScalarType dtype = at::kFloat,
-                        TensorStorage storage = TensorStorage::kMapped);
+                        TensorStorage storage = TensorStorage::kMapped) {
+    return load(folder, LoadModelOptions{device, dtype, storage});
+  }
   // Initialised as `transformers` does (factor 1.0), from our own seeded stream.
   static ClipModel random(const ClipConfig& config, uint64_t seed);
 
@@ -118,39 +144,37 @@ class ClipModel {
   const ClipTextTower& text_model() const { return text_model_; }
   const ClipVisionTower& vision_model() const { return vision_model_; }
   nn::Parameter& logit_scale() { return logit_scale_; }
+  const nn::Parameter& logit_scale() const { return logit_scale_; }
   // Whether a single tower's names lack "text_model." / "vision_model." (transformers 5 style).
   bool bare_names() const { return bare_names_; }
-  // As `dtype` of config.json says it: "float32", "bfloat16", "float16", "float64".
-  std::string weight_type_name();
-  // The type activations are computed in; weights of another type are converted per call.
-  void set_compute(at::ScalarType type) { compute_ = type; }
-  at::ScalarType compute() const { return compute_; }
-  // Adapter dropout.
-  void set_training(bool training);
 
-  void visit(const nn::ParameterVisitor& visitor);
-  void visit_linears(const nn::LinearVisitor& visitor);
-  nn::ParameterWalk parameters();
-  nn::LinearWalk linears();
-
-  // config.json and model.safetensors under the names the folder was loaded with; tokenizer and
-  // preprocessor files are copied from `from` when given. Adapters must be merged or removed.
-  void save(const std::filesystem::path& folder, const std::filesystem::path& from = {});
+  void walk(const nn::Visitor& visitor) override;
+  void walk(const nn::ConstVisitor& visitor) const override;
+  std::string_view family() const override { return "clip"; }
+  nlohmann::json config_json() const override;
+  nn::TensorMap tensor_map() const override;
+  std::vector<std::string> lora_targets() const override;
+  template <class Self, class Visit>
+  static void parts(Self& self, Visit&& visit) {
+    if (self.config_.kind == ClipKind::kFull) visit("logit_scale", self.logit_scale_);
+    if (self.config_.has_text()) visit(self.bare_names_ ? "" : "text_model", self.text_model_);
+    if (self.config_.has_vision())
+      visit(self.bare_names_ ? "" : "vision_model", self.vision_model_);
+    visit("text_projection", self.text_projection_);
+    visit("visual_projection", self.visual_projection_);
+  }
 
  private:
   void init_parameter(const std::string& name, nn::Parameter& parameter, uint64_t seed) const;
   ClipConfig config_;
-  at::ScalarType compute_ = at::kFloat;
   bool bare_names_ = false;  // a single tower saved without "text_model." / "vision_model."
   ClipTextTower text_model_;
   ClipVisionTower vision_model_;
-  nn::Linear text_projection_, visual_projection_;
+  std::optional<nn::Linear> text_projection_, visual_projection_;
   nn::Parameter logit_scale_;
 };
 
-// Files of a model folder that are not weights: tokenizer and preprocessor settings. Missing ones
-// are skipped; returns what was copied.
-std::vector<std::string> copy_model_assets(const std::filesystem::path& from,
-                                           const std::filesystem::path& to);
+// CLIP in the registry: model_type clip, clip_text_model, clip_vision_model.
+ModelFamily clip_family();
 
 }  // namespace parapet

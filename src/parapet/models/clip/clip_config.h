@@ -55,6 +55,13 @@ struct ClipConfig {
   bool has_vision() const {
     return kind != ClipKind::kText && kind != ClipKind::kTextWithProjection;
   }
+  bool has_projection() const { return kind != ClipKind::kText && kind != ClipKind::kVision; }
+  // Width of what encode_image and encode_text return: of the shared space, or of the tower itself
+  // where there is no projection.
+  int64_t embedding_dim() const {
+    if (has_projection()) return projection_dim;
+    return has_text() ? text.hidden_size : vision.hidden_size;
+  }
   // Reads config.json; DataError names file and field for wrong types, sizes that do not divide,
   // and values beyond any published model (caps before allocation).
   static ClipConfig load(const std::filesystem::path& model_dir);

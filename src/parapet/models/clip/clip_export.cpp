@@ -9,6 +9,7 @@
 #include "parapet/core/strings.h"
 #include "parapet/models/clip/clip_layouts.h"
 #include "parapet/models/clip/clip_open_clip.h"
+#include "parapet/models/model_folder.h"
 
 namespace parapet {
 namespace {
@@ -23,39 +24,39 @@ bool is_vision_name(const std::string& name) {
 }
 
 // All weights under our names.
-TensorMap canonical(ClipModel& model) {
+nn::TensorDict canonical(const ClipModel& model) {
   const std::string added = !model.bare_names()         ? ""
                             : model.config().has_text() ? "text_model."
                                                         : "vision_model.";
-  TensorMap tensors;
-  for (const auto& [name, tensor] : nn::named_parameters(model.parameters()))
-    tensors[added + name] = tensor;
+  nn::TensorDict tensors;
+  for (const auto& [name, tensor] : nn::named_parameters(model)) tensors[added + name] = tensor;
   return tensors;
 }
 
-ClipModel model_of(const ClipConfig& config, TensorMap tensors, const std::string& source) {
+ClipModel model_of(const ClipConfig& config, const nn::TensorDict& tensors,
+                   const std::string& source) {
   ClipModel model(config);
   nn::LoadOptions options;
   options.dtype = at::ScalarType::Undefined;
-  nn::adopt_parameters(model.parameters(), std::move(tensors), source, options);
+  nn::adopt_parameters(model, tensors, source, options);
   return model;
 }
 
 // The part of a model that a class of `kind` holds.
-ClipModel part_of(ClipModel& model, ClipKind kind) {
+ClipModel part_of(const ClipModel& model, ClipKind kind) {
   ClipConfig config = model.config();
   if (config.kind == ClipKind::kFull)
     config.text.projection_dim = config.vision.projection_dim = config.projection_dim;
   config.kind = kind;
   const bool projects =
       kind == ClipKind::kTextWithProjection || kind == ClipKind::kVisionWithProjection;
-  TensorMap tensors = canonical(model);
+  nn::TensorDict tensors = canonical(model);
   std::erase_if(tensors, [&](const auto& item) {
     if (item.first == "logit_scale") return true;
     if (item.first.find("_projection.") != std::string::npos && !projects) return true;
     return is_vision_name(item.first) != config.has_vision();
   });
-  return model_of(config, std::move(tensors), "the exported part");
+  return model_of(config, tensors, "the exported part");
 }
 
 bool has_projections(const ClipModel& model) {
@@ -93,11 +94,11 @@ class Writer {
   }
 
   // A folder that `transformers` loads.
-  void folder(const fs::path& name, ClipModel& model) {
-    const TensorMap tensors = canonical(model);
+  void folder(const fs::path& name, const ClipModel& model) {
+    const nn::TensorDict tensors = canonical(model);
     weights(name / "model.safetensors", {tensors.begin(), tensors.end()}, model.config());
     nlohmann::json config = model.config().to_json();
-    config["dtype"] = options_.dtype ? type_name(*options_.dtype) : model.weight_type_name();
+    config["dtype"] = options_.dtype ? type_name(*options_.dtype) : weight_type_name(model);
     json_file(name / "config.json", config);
   }
 
@@ -120,7 +121,7 @@ class Writer {
   ClipExport result_;
 };
 
-void write_diffusers(Writer& writer, ClipModel& model, const ClipExportOptions& options) {
+void write_diffusers(Writer& writer, const ClipModel& model, const ClipExportOptions& options) {
   require(model.config().has_text(), options, "a text tower");
   if (options.projection) require(has_projections(model), options, "a text projection");
   ClipModel text =
@@ -143,33 +144,33 @@ std::string comfyui_name(const ClipTextConfig& text) {
   }
 }
 
-void write_comfyui(Writer& writer, ClipModel& model, const ClipExportOptions& options) {
+void write_comfyui(Writer& writer, const ClipModel& model, const ClipExportOptions& options) {
   require(model.config().has_text(), options, "a text tower");
   ClipModel text =
       part_of(model, has_projections(model) ? ClipKind::kTextWithProjection : ClipKind::kText);
   const ClipConfig& config = text.config();
-  writer.weights(comfyui_name(config.text),
-                 to_layout(canonical(text), ClipLayout::kHuggingFace, config), config);
+  writer.weights(comfyui_name(config.text), to_layout(canonical(text), ClipLayout::kHuggingFace),
+                 config);
 }
 
-void write_open_clip(Writer& writer, ClipModel& model, const ClipExportOptions& options) {
+void write_open_clip(Writer& writer, const ClipModel& model, const ClipExportOptions& options) {
   const ClipConfig& config = model.config();
   require(config.kind == ClipKind::kFull, options, "both towers and their projections");
   const nlohmann::json described = open_clip_config(config, writer.assets());
-  writer.weights("open_clip_model.safetensors",
-                 to_layout(canonical(model), ClipLayout::kOpenClip, config), config);
+  writer.weights("open_clip_model.safetensors", to_layout(canonical(model), ClipLayout::kOpenClip),
+                 config);
   writer.json_file("open_clip_config.json", described);
   writer.copy_assets("");
 }
 
-void write_llava(Writer& writer, ClipModel& model, const ClipExportOptions& options) {
+void write_llava(Writer& writer, const ClipModel& model, const ClipExportOptions& options) {
   require(model.config().has_vision(), options, "a vision tower");
   ClipModel vision = part_of(model, ClipKind::kVision);
   writer.folder("vision_tower", vision);
   writer.copy_assets("vision_tower");
   const auto layout = options.target == "llava" ? ClipLayout::kLlava : ClipLayout::kLlavaOriginal;
-  writer.weights("llava_vision_tower.safetensors",
-                 to_layout(canonical(vision), layout, vision.config()), vision.config());
+  writer.weights("llava_vision_tower.safetensors", to_layout(canonical(vision), layout),
+                 vision.config());
 }
 
 // The configuration that belongs to weights at `path`.
@@ -184,14 +185,14 @@ ClipConfig find_config(const fs::path& path, const fs::path& config_from,
                   "Give --config-from a Hugging Face CLIP folder of the same size.");
 }
 
-bool any_starts_with(const TensorMap& tensors, const std::string& prefix) {
+bool any_starts_with(const nn::TensorDict& tensors, const std::string& prefix) {
   const auto first = tensors.lower_bound(prefix);
   return first != tensors.end() && first->first.starts_with(prefix);
 }
 
 // Fits a configuration to the towers at hand: that of a full model also describes each tower, and
 // that of a tower also a file that holds its projection.
-void narrow(ClipConfig& config, const TensorMap& tensors, const std::string& source) {
+void narrow(ClipConfig& config, const nn::TensorDict& tensors, const std::string& source) {
   const bool text = any_starts_with(tensors, "text_model.");
   const bool vision = any_starts_with(tensors, "vision_model.");
   if (text && vision) {
@@ -226,8 +227,8 @@ std::vector<std::string> clip_export_targets() {
   return {"hf", "diffusers", "comfyui", "open_clip", "llava", "llava_original"};
 }
 
-ClipExport export_clip(ClipModel& model, const ClipExportOptions& options, const fs::path& out,
-                       const fs::path& assets) {
+ClipExport export_clip(const ClipModel& model, const ClipExportOptions& options,
+                       const fs::path& out, const fs::path& assets) {
   Writer writer(options, out, assets);
   if (options.target == "hf") {
     writer.folder("", model);
@@ -254,12 +255,10 @@ ClipModel import_clip(const fs::path& path, const fs::path& config_from) {
   ClipConfig config = config_from.empty() && recorded != archive.metadata().end()
                           ? ClipConfig::parse(parse_json(recorded->second, source), source)
                           : find_config(path, config_from, archive);
-  TensorMap tensors;
-  for (const auto& [name, view] : archive.tensors()) tensors[name] = nn::to_tensor(view);
-  tensors = from_layout(std::move(tensors), source);
+  const nn::TensorDict tensors = from_layout(nn::to_tensors(archive), source);
   // A configuration from elsewhere may describe more than the file holds; the model's own may not.
   if (!config_from.empty()) narrow(config, tensors, source);
-  return model_of(config, std::move(tensors), source);
+  return model_of(config, tensors, source);
 }
 
 }  // namespace parapet

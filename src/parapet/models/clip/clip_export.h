@@ -39,7 +39,7 @@ struct ClipExport {
 // Writes `model` under `out`; tokenizer and preprocessor files come from `assets` when not empty.
 // UsageError: the target needs a tower or projections that the model lacks, or cannot express its
 // activation. DataError: files cannot be written.
-ClipExport export_clip(ClipModel& model, const ClipExportOptions& options,
+ClipExport export_clip(const ClipModel& model, const ClipExportOptions& options,
                        const std::filesystem::path& out, const std::filesystem::path& assets);
 
 // Reads a CLIP in any of the layouts, weights as stored. `path`: a folder or one safetensors file.

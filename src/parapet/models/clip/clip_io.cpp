@@ -5,18 +5,14 @@
 #include <nlohmann/json.hpp>
 
 #include "parapet/core/error.h"
-#include "parapet/core/files.h"
 #include "parapet/core/json.h"
 #include "parapet/core/random.h"
 #include "parapet/models/clip/clip.h"
-#include "parapet/models/model_folder.h"
 
 namespace parapet {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool ends_with_position_ids(const std::string& name) { return name.ends_with("position_ids"); }
 
 at::Tensor normal_tensor(const std::vector<int64_t>& shape, double deviation, Random& random) {
   at::Tensor tensor = at::empty(shape, at::kFloat);
@@ -28,24 +24,41 @@ at::Tensor normal_tensor(const std::vector<int64_t>& shape, double deviation, Ra
 
 }  // namespace
 
-ClipModel ClipModel::load(const fs::path& folder, at::Device device, at::ScalarType dtype,
-                          TensorStorage storage) {
+ClipModel ClipModel::load(const fs::path& folder, const LoadModelOptions& load) {
   ClipModel model(ClipConfig::load(folder));
-  const TensorArchive archive = TensorArchive::open(folder, "model", storage);
+  const TensorArchive archive = TensorArchive::open(folder, "model", load.storage);
   const bool single = model.config_.kind != ClipKind::kFull;
   model.bare_names_ = single &&
                       archive.find("text_model.embeddings.token_embedding.weight") == nullptr &&
                       archive.find("vision_model.embeddings.class_embedding") == nullptr;
   model.logit_scale_.shape = {};
-  nn::LoadOptions options;
-  options.device = device;
-  options.dtype = dtype;
-  options.ignore = ends_with_position_ids;
-  nn::load_parameters(model.parameters(), archive, options);
+  nn::load_parameters(model, archive, {load.device, load.dtype, model.tensor_map()});
   // bfloat16 would round 4.6052 to 4.59.
-  if (single || dtype == at::ScalarType::Undefined) return model;
-  model.logit_scale_.value = nn::to_tensor(*archive.find("logit_scale")).to(device, at::kFloat);
+  if (single || load.dtype == at::ScalarType::Undefined) return model;
+  model.logit_scale_.value =
+      nn::to_tensor(*archive.find("logit_scale")).to(load.device, at::kFloat);
   return model;
+}
+
+nlohmann::json ClipModel::config_json() const { return config_.to_json(); }
+
+nn::TensorMap ClipModel::tensor_map() const {
+  return nn::TensorMap({nn::drop("*position_ids", "a buffer of files of old versions")});
+}
+
+std::vector<std::string> ClipModel::lora_targets() const {
+  return {"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"};
+}
+
+ModelFamily clip_family() {
+  return {.name = "clip",
+          .model_types = {"clip", "clip_text_model", "clip_vision_model"},
+          .architectures = {"CLIPModel", "CLIPTextModel", "CLIPTextModelWithProjection",
+                            "CLIPVisionModel", "CLIPVisionModelWithProjection"},
+          .load = [](const fs::path& folder,
+                     const LoadModelOptions& options) -> std::unique_ptr<Model> {
+            return std::make_unique<ClipModel>(ClipModel::load(folder, options));
+          }};
 }
 
 // The deviations of CLIPPreTrainedModel._init_weights with factor 1.
@@ -83,47 +96,10 @@ void ClipModel::init_parameter(const std::string& name, nn::Parameter& parameter
 
 ClipModel ClipModel::random(const ClipConfig& config, uint64_t seed) {
   ClipModel model(config);
-  model.visit([&](const std::string& name, nn::Parameter& parameter) {
+  nn::each_parameter(model, [&](const std::string& name, nn::Parameter& parameter) {
     model.init_parameter(name, parameter, seed);
   });
   return model;
-}
-
-std::string ClipModel::weight_type_name() {
-  const nn::NamedTensors tensors = nn::named_parameters(parameters());
-  switch (tensors.back().second.scalar_type()) {  // never the logit scale, which stays float32
-    case at::kBFloat16:
-      return "bfloat16";
-    case at::kHalf:
-      return "float16";
-    case at::kDouble:
-      return "float64";
-    default:
-      return "float32";
-  }
-}
-
-void ClipModel::save(const fs::path& folder, const fs::path& from) {
-  visit_linears([](const std::string& path, nn::Linear& linear) {
-    if (linear.lora)
-      throw Error(ErrorKind::kInternal, "ClipModel::save: merge or remove the adapter on " + path);
-  });
-  fs::create_directories(folder);
-  nn::save_tensors(folder / "model.safetensors", nn::named_parameters(parameters()));
-  nlohmann::json config = config_.to_json();
-  config["dtype"] = weight_type_name();
-  save_json(folder / "config.json", config);
-  if (!from.empty()) copy_model_assets(from, folder);
-}
-
-std::vector<std::string> copy_model_assets(const fs::path& from, const fs::path& to) {
-  std::vector<std::string> copied;
-  for (const std::string_view name : model_asset_names()) {
-    if (!fs::exists(from / name) || fs::equivalent(from, to)) continue;
-    copy_file_atomic(from / name, to / name);
-    copied.emplace_back(name);
-  }
-  return copied;
 }
 
 }  // namespace parapet

@@ -1,17 +1,11 @@
 // The names and shapes under which other projects keep CLIP's weights, as tables that work in both
 // directions. "Ours" are Hugging Face names with "text_model." / "vision_model.".
 #pragma once
-#include <ATen/core/Tensor.h>
-
-#include <map>
 #include <string>
 
-#include "parapet/models/clip/clip_config.h"
 #include "parapet/nn/parameter.h"
 
 namespace parapet {
-
-using TensorMap = std::map<std::string, at::Tensor>;
 
 enum class ClipLayout {
   kHuggingFace,    // "text_model.encoder.layers.0.self_attn.q_proj.weight"; also diffusers, ComfyUI
@@ -22,13 +16,14 @@ enum class ClipLayout {
 
 // Our names -> the layout's. Tensors that the layout has no place for are left out (LLaVA keeps
 // the vision tower alone).
-nn::NamedTensors to_layout(const TensorMap& ours, ClipLayout layout, const ClipConfig& config);
+nn::NamedTensors to_layout(const nn::TensorDict& ours, ClipLayout layout);
 
 // The layout's names -> ours, whichever layout it is; `layout` tells which was found. Understands
 // the four above, single towers without a prefix, and Stable Diffusion checkpoints that hold a text
 // tower among other things ("cond_stage_model.transformer.", "text_encoders.clip_l.transformer.",
 // "conditioner.embedders.0.transformer."). DataError names `source` when a stacked tensor does not
 // split into three.
-TensorMap from_layout(TensorMap theirs, const std::string& source, ClipLayout* layout = nullptr);
+nn::TensorDict from_layout(const nn::TensorDict& theirs, const std::string& source,
+                           ClipLayout* layout = nullptr);
 
 }  // namespace parapet

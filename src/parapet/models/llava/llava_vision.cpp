@@ -19,10 +19,10 @@ namespace fs = std::filesystem;
 constexpr std::string_view kAnchor = "embeddings.class_embedding";
 
 // Our tower under bare names: "encoder.layers.0....", "post_layernorm.weight".
-std::map<std::string, at::Tensor> vision_tensors(ClipModel& model) {
+std::map<std::string, at::Tensor> vision_tensors(const ClipModel& model) {
   std::map<std::string, at::Tensor> tensors;
   const std::string prefix = model.bare_names() ? "" : "vision_model.";
-  model.visit([&](const std::string& name, nn::Parameter& parameter) {
+  nn::each_parameter(model, [&](const std::string& name, const nn::Parameter& parameter) {
     if (name.starts_with(prefix)) tensors[name.substr(prefix.size())] = parameter.value;
   });
   return tensors;
@@ -104,7 +104,7 @@ void copy_other_files(const fs::path& from, const fs::path& to, const std::set<f
 
 }  // namespace
 
-ClipExport put_into_llava(ClipModel& model, const fs::path& llava, const fs::path& out) {
+ClipExport put_into_llava(const ClipModel& model, const fs::path& llava, const fs::path& out) {
   if (!model.config().has_vision())
     throw UsageError("--into needs a vision tower, which this model does not have");
   if (fs::exists(out) && fs::equivalent(out, llava))

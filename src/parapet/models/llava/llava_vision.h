@@ -14,7 +14,7 @@ namespace parapet {
 // vision_model.". UsageError: no vision tower, or `out` is `llava`. DataError lists every tensor
 // that is missing on one side or of another shape, and every field of vision_config that differs.
 // `tensors` and `bytes` of the result count what was replaced.
-ClipExport put_into_llava(ClipModel& model, const std::filesystem::path& llava,
+ClipExport put_into_llava(const ClipModel& model, const std::filesystem::path& llava,
                           const std::filesystem::path& out);
 
 }  // namespace parapet
