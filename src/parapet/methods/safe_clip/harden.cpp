@@ -74,7 +74,7 @@ Prepared prepare_directory(const Environment& env, const QuadrupletPipeline& pip
       load_split(options, "val", env.assets, env.bad, counts), pipeline);
 
   EncoderOptions encoder;
-  encoder.device = options.device;
+  encoder.device = env.model.logit_scale().value.device().str();
   encoder.precision = options.dtype;
   const std::string key = encoder_key(options.model, encoder) + env.weights;
   const auto original =
@@ -89,7 +89,12 @@ Prepared prepare_directory(const Environment& env, const QuadrupletPipeline& pip
   out.train_references = references(*train);
   if (val->size() > 0) out.val_references = references(*val);
   out.quadruplets = train->size();
-  out.probe = train->load(0, std::min(kProbeSamples, train->size()));
+  // The probe looks at both towers, whichever is trained.
+  QuadrupletPipeline whole = pipeline;
+  whole.with_texts = whole.with_images = true;
+  const int64_t count = std::min(kProbeSamples, train->size());
+  const std::vector<Quadruplet> first(train->items().begin(), train->items().begin() + count);
+  out.probe = DirectoryQuadruplets(first, whole).load(0, count);
   out.train = std::move(train);
   out.val = std::move(val);
   return out;
