@@ -113,7 +113,8 @@ TEST_F(CachedEncoderTest, RowsOfAnotherWidthAreNotUsed) {
 TEST_F(CachedEncoderTest, FilesOfEarlierFormatsAreReportedAndNotUsed) {
   fs::create_directories(folder / "cache");
   write_file_atomic(folder / "cache/images-0123.safetensors", "whatever");
-  write_file_atomic(folder / "cache/guard-0123.safetensors", "whatever");
+  write_file_atomic(folder / "cache/texts-0123.safetensors", "whatever");
+  write_file_atomic(folder / "cache/guard-0123.safetensors", "of train guard, and in use");
   std::string said;
   Context context;
   context.log_sink = [&](LogLevel, std::string_view message) { said += message; };
