@@ -45,6 +45,26 @@ int64_t drop(std::vector<T>& items, const std::filesystem::path& quarantine, int
   return static_cast<int64_t>(bad.size());
 }
 
+// `load` is load_quadruplets or load_captions.
+template <class Load>
+auto load_good(const Load& load, const std::filesystem::path& folder, const std::string& split,
+               const ImageProcessor& processor, const BadSamples& bad, SampleCounts& counts) {
+  LoadOptions options;
+  options.check_images = true;
+  options.on_bad_sample = bad.mode;
+  options.quarantine = bad.quarantine + "-" + split + ".jsonl";
+  options.context = bad.context;
+  LoadReport report;
+  auto items = load(folder, split, options, &report);
+  counts.skipped += report.skipped;
+  if (bad.mode == OnBadSample::kSkip) {
+    DecodeOptions decode;
+    decode.scale_for = processor.scale_hint();
+    counts.skipped += drop(items, options.quarantine, report.skipped, decode, bad.context);
+  }
+  return items;
+}
+
 }  // namespace
 
 int64_t drop_undecodable(std::vector<Quadruplet>& items, const std::filesystem::path& quarantine,
@@ -52,9 +72,18 @@ int64_t drop_undecodable(std::vector<Quadruplet>& items, const std::filesystem::
   return drop(items, quarantine, lines, decode, context);
 }
 
-int64_t drop_undecodable(std::vector<CaptionSample>& items, const std::filesystem::path& quarantine,
-                         int64_t lines, const DecodeOptions& decode, const Context& context) {
-  return drop(items, quarantine, lines, decode, context);
+std::vector<Quadruplet> load_good_quadruplets(const std::filesystem::path& folder,
+                                              const std::string& split,
+                                              const ImageProcessor& processor,
+                                              const BadSamples& bad, SampleCounts& counts) {
+  return load_good(load_quadruplets, folder, split, processor, bad, counts);
+}
+
+std::vector<CaptionSample> load_good_captions(const std::filesystem::path& folder,
+                                              const std::string& split,
+                                              const ImageProcessor& processor,
+                                              const BadSamples& bad, SampleCounts& counts) {
+  return load_good(load_captions, folder, split, processor, bad, counts);
 }
 
 }  // namespace parapet

@@ -51,33 +51,13 @@ class DirectoryCaptions final : public CaptionSet {
   CaptionPipeline pipeline_;
 };
 
-// One split, without bad samples where they are to be skipped.
-std::vector<CaptionSample> load_split(const std::string& folder, const std::string& split,
-                                      const ImageProcessor& processor, const BadSamples& bad,
-                                      SampleCounts& counts) {
-  LoadOptions load;
-  load.check_images = true;
-  load.on_bad_sample = bad.mode;
-  load.quarantine = bad.quarantine + "-" + split + ".jsonl";
-  load.context = bad.context;
-  LoadReport report;
-  auto items = load_captions(folder, split, load, &report);
-  counts.skipped += report.skipped;
-  if (bad.mode == OnBadSample::kSkip) {
-    DecodeOptions decode;
-    decode.scale_for = processor.scale_hint();
-    counts.skipped += drop_undecodable(items, load.quarantine, report.skipped, decode, bad.context);
-  }
-  return items;
-}
-
 }  // namespace
 
 std::unique_ptr<CaptionSet> directory_captions(const std::string& folder, CaptionPipeline pipeline,
                                                const BadSamples& bad, SampleCounts& counts) {
-  auto train = load_split(folder, "train", pipeline.processor, bad, counts);
+  auto train = load_good_captions(folder, "train", pipeline.processor, bad, counts);
   require_samples(train.size(), folder, "captions.jsonl", "train");
-  auto val = load_split(folder, "val", pipeline.processor, bad, counts);
+  auto val = load_good_captions(folder, "val", pipeline.processor, bad, counts);
   counts.loaded = static_cast<int64_t>(train.size());
   return std::make_unique<DirectoryCaptions>(std::move(train), std::move(val), std::move(pipeline));
 }

@@ -22,26 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// One split of a data set directory, without bad samples where they are to be skipped.
-std::vector<Quadruplet> load_split(const SafeClipOptions& options, const char* split,
-                                   const ClipAssets& assets, const BadSamples& bad,
-                                   SampleCounts& counts) {
-  LoadOptions load;
-  load.check_images = true;
-  load.on_bad_sample = bad.mode;
-  load.quarantine = bad.quarantine + "-" + split + ".jsonl";
-  load.context = bad.context;
-  LoadReport report;
-  auto items = load_quadruplets(options.data, split, load, &report);
-  counts.skipped += report.skipped;
-  if (load.on_bad_sample == OnBadSample::kSkip) {
-    DecodeOptions decode;
-    decode.scale_for = assets.processor->scale_hint();
-    counts.skipped += drop_undecodable(items, load.quarantine, report.skipped, decode, bad.context);
-  }
-  return items;
-}
-
 // What hardening reads, with its references.
 struct Prepared {
   std::unique_ptr<QuadrupletSet> train;
@@ -68,10 +48,11 @@ Prepared prepare_directory(const Environment& env, const QuadrupletPipeline& pip
                            SampleCounts& counts) {
   const SafeClipOptions& options = env.options;
   auto train = std::make_unique<DirectoryQuadruplets>(
-      load_split(options, "train", env.assets, env.bad, counts), pipeline);
+      load_good_quadruplets(options.data, "train", *env.assets.processor, env.bad, counts),
+      pipeline);
   require_samples(static_cast<size_t>(train->size()), options.data, "quadruplets.jsonl", "train");
   auto val = std::make_unique<DirectoryQuadruplets>(
-      load_split(options, "val", env.assets, env.bad, counts), pipeline);
+      load_good_quadruplets(options.data, "val", *env.assets.processor, env.bad, counts), pipeline);
 
   EncoderOptions encoder;
   encoder.device = env.model.logit_scale().value.device().str();
