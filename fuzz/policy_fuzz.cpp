@@ -4,10 +4,10 @@
 #include <string_view>
 
 #include "parapet/core/error.h"
+#include "parapet/core/utf8.h"
 #include "parapet/guard/expression.h"
 #include "parapet/guard/policy.h"
 #include "parapet/guard/text_views.h"
-#include "parapet/text/utf8.h"
 
 namespace {
 
@@ -39,7 +39,7 @@ void read_expression(std::string_view text) {
 
 void read_views(std::string_view bytes) {
   std::string storage;
-  const std::string_view text = text::repair_utf8(bytes, storage);
+  const std::string_view text = repair_utf8(bytes, storage);
   for (const TextView& view : text_views(text, true, true)) {
     if (view.for_phrases() && view.disguised.size() != view.chars.size()) std::abort();
     for (const FoldedChar& one : view.chars)

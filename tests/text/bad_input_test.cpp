@@ -22,10 +22,10 @@ json small() {
 
 // The message of the DataError that loading `text` gives; empty when it loads.
 std::string problem(const std::string& text) {
-  const TempFolder folder;
-  write_file_atomic(folder.path / "tokenizer.json", text);
+  const test::TempFolder folder;
+  write_file_atomic(folder.path() / "tokenizer.json", text);
   try {
-    Tokenizer::load(folder.path);
+    Tokenizer::load(folder.path());
   } catch (const DataError& error) {
     EXPECT_THAT(error.what(), HasSubstr("tokenizer.json"));
     return error.what();
@@ -53,11 +53,11 @@ TEST(TokenizerFiles, MalformedJson) {
 }
 
 TEST(TokenizerFiles, MissingFiles) {
-  const TempFolder folder;
-  EXPECT_THROW(Tokenizer::load(folder.path / "nowhere"), DataError);
-  EXPECT_THROW(Tokenizer::load(folder.path), DataError);
-  write_file_atomic(folder.path / "vocab.json", "{\"a\": 0}");
-  EXPECT_THROW(Tokenizer::load(folder.path), DataError);
+  const test::TempFolder folder;
+  EXPECT_THROW(Tokenizer::load(folder.path() / "nowhere"), DataError);
+  EXPECT_THROW(Tokenizer::load(folder.path()), DataError);
+  write_file_atomic(folder.path() / "vocab.json", "{\"a\": 0}");
+  EXPECT_THROW(Tokenizer::load(folder.path()), DataError);
 }
 
 TEST(TokenizerFiles, MissingOrOtherModel) {
@@ -128,11 +128,11 @@ TEST(TokenizerFiles, BadTemplates) {
 }
 
 TEST(TokenizerFiles, MergesFileNamesTheLine) {
-  const TempFolder folder;
-  write_file_atomic(folder.path / "vocab.json", R"({"a": 0, "b": 1})");
-  write_file_atomic(folder.path / "merges.txt", "#version: 0.2\na b c\n");
+  const test::TempFolder folder;
+  write_file_atomic(folder.path() / "vocab.json", R"({"a": 0, "b": 1})");
+  write_file_atomic(folder.path() / "merges.txt", "#version: 0.2\na b c\n");
   try {
-    Tokenizer::load(folder.path);
+    Tokenizer::load(folder.path());
     FAIL() << "loaded";
   } catch (const DataError& error) {
     EXPECT_THAT(error.what(), HasSubstr("merges.txt:2"));

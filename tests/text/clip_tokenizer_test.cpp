@@ -32,9 +32,9 @@ TEST(ClipTokenizer, KnowsItsNames) {
 }
 
 TEST(ClipTokenizer, WrittenFolderHoldsWhatTransformersWrites) {
-  const TempFolder folder;
-  write_clip_tokenizer(clip_vocabulary_file(), folder.path);
-  nlohmann::json written = load_json(folder.path / "tokenizer.json");
+  const test::TempFolder folder;
+  write_clip_tokenizer(clip_vocabulary_file(), folder.path());
+  nlohmann::json written = load_json(folder.path() / "tokenizer.json");
   EXPECT_EQ(written["model"]["vocab"].size(), 49408u);
   EXPECT_EQ(written["model"]["merges"].size(), 48894u);
   written["model"].erase("vocab");
@@ -43,26 +43,26 @@ TEST(ClipTokenizer, WrittenFolderHoldsWhatTransformersWrites) {
 }
 
 TEST(ClipTokenizer, BothKindsOfFilesLoad) {
-  const TempFolder folder;
-  write_clip_tokenizer(clip_vocabulary_file(), folder.path, 32);
+  const test::TempFolder folder;
+  write_clip_tokenizer(clip_vocabulary_file(), folder.path(), 32);
   const std::string text = "It's 3 o'clock, <|startoftext|>ÀÉ 👍🏽!";
   const Ids expected = clip_tokenizer()->encode(text);
-  const auto whole = Tokenizer::load(folder.path);
+  const auto whole = Tokenizer::load(folder.path());
   EXPECT_EQ(whole->encode(text), expected);
   EXPECT_EQ(whole->model_max_length(), 32);
-  EXPECT_EQ(Tokenizer::load(folder.path / "vocab.json")->encode(text), expected);
-  std::filesystem::remove(folder.path / "tokenizer.json");
-  EXPECT_EQ(Tokenizer::load(folder.path)->encode(text), expected);
+  EXPECT_EQ(Tokenizer::load(folder.path() / "vocab.json")->encode(text), expected);
+  std::filesystem::remove(folder.path() / "tokenizer.json");
+  EXPECT_EQ(Tokenizer::load(folder.path())->encode(text), expected);
 }
 
 TEST(ClipTokenizer, BadVocabularyFilesAreNamed) {
-  const TempFolder folder;
-  EXPECT_THROW(load_clip_tokenizer(folder.path / "missing.gz"), DataError);
+  const test::TempFolder folder;
+  EXPECT_THROW(load_clip_tokenizer(folder.path() / "missing.gz"), DataError);
   const std::string whole = read_file(clip_vocabulary_file());
-  write_file_atomic(folder.path / "cut.gz", std::string_view(whole).substr(0, whole.size() / 2));
-  EXPECT_THROW(load_clip_tokenizer(folder.path / "cut.gz"), DataError);
-  write_file_atomic(folder.path / "text.gz", "not gzip");
-  EXPECT_THROW(load_clip_tokenizer(folder.path / "text.gz"), DataError);
+  write_file_atomic(folder.path() / "cut.gz", std::string_view(whole).substr(0, whole.size() / 2));
+  EXPECT_THROW(load_clip_tokenizer(folder.path() / "cut.gz"), DataError);
+  write_file_atomic(folder.path() / "text.gz", "not gzip");
+  EXPECT_THROW(load_clip_tokenizer(folder.path() / "text.gz"), DataError);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "parapet/core/error.h"
 #include "parapet/text/clip_vocabulary.h"
 #include "parapet/text/tokenizer.h"
+#include "support/temp_folder.h"
 
 namespace parapet {
 
@@ -21,15 +22,5 @@ inline std::shared_ptr<const Tokenizer> clip_tokenizer() {
 inline std::filesystem::path golden_folder() {
   return std::filesystem::path(PARAPET_SOURCE_DIR) / "tests/goldens/tokenizers";
 }
-
-// A folder of its own for one test, removed at its end.
-struct TempFolder {
-  std::filesystem::path path;
-  TempFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "parapet-text-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~TempFolder() { std::filesystem::remove_all(path); }
-};
 
 }  // namespace parapet

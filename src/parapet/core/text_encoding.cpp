@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "parapet/core/error.h"
+#include "parapet/core/utf8.h"
 
 namespace parapet {
 namespace {
@@ -30,20 +30,6 @@ constexpr const char* kConvert =
 constexpr const char* kConvert16 =
     "Convert it to UTF-8, e.g. iconv -f UTF-16LE -t UTF-8 OLD > NEW, or save it with a byte order "
     "mark.";
-
-void append(std::string& out, char32_t c) {
-  const auto put = [&](char32_t byte) { out.push_back(static_cast<char>(byte)); };
-  if (c < 0x80) {
-    put(c);
-  } else if (c < 0x800) {
-    put(0xC0 | c >> 6), put(0x80 | (c & 0x3F));
-  } else if (c < 0x10000) {
-    put(0xE0 | c >> 12), put(0x80 | (c >> 6 & 0x3F)), put(0x80 | (c & 0x3F));
-  } else {
-    put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 0x3F));
-    put(0x80 | (c >> 6 & 0x3F)), put(0x80 | (c & 0x3F));
-  }
-}
 
 std::string place(std::string_view source, std::string_view before) {
   return std::string(source) + ":" +
@@ -76,25 +62,9 @@ std::string convert(std::string_view bytes, Encoding encoding, std::string_view 
       at += 2;
     }
     if (c > 0x10FFFF || (c >= 0xD800 && c < 0xE000)) refuse("has a number that is no character");
-    append(out, c);
+    append_utf8(out, c);
   }
   return out;
-}
-
-// Bytes of the character at the start of `s`; 0 = not valid (Unicode 15, table 3-7).
-size_t valid_length(std::string_view s) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(s[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return 1;
-  if (lead < 0xC2 || lead > 0xF4) return 0;
-  const size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-  if (s.size() < length) return 0;
-  const unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-  const unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
-  if (byte(1) < low || byte(1) > high) return 0;
-  for (size_t i = 2; i < length; ++i)
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  return length;
 }
 
 // Zero bytes in every other place: UTF-16 of a script that Latin letters stand for.
@@ -110,24 +80,14 @@ void check_utf8(std::string_view bytes, std::string_view source) {
                     "is no UTF-8 text: every other byte is zero, as in UTF-16 without a byte order "
                     "mark",
                     kConvert16);
-  for (size_t at = 0; at < bytes.size();) {
-    uint64_t word = 0;  // eight bytes of ASCII at once
-    if (at + 8 <= bytes.size()) std::memcpy(&word, bytes.data() + at, 8);
-    if (at + 8 <= bytes.size() && (word & 0x8080808080808080u) == 0) {
-      at += 8;
-      continue;
-    }
-    const size_t length = valid_length(bytes.substr(at, 4));
-    if (length == 0) {
-      static constexpr char kHex[] = "0123456789ABCDEF";
-      const auto byte = static_cast<unsigned char>(bytes[at]);
-      throw DataError(place(source, bytes.substr(0, at)),
-                      std::string("is not UTF-8: byte 0x") + kHex[byte >> 4] + kHex[byte & 15] +
-                          " at offset " + std::to_string(at) + " of the file",
-                      kConvert);
-    }
-    at += length;
-  }
+  const size_t at = valid_utf8_prefix(bytes);
+  if (at == bytes.size()) return;
+  static constexpr char kHex[] = "0123456789ABCDEF";
+  const auto byte = static_cast<unsigned char>(bytes[at]);
+  throw DataError(place(source, bytes.substr(0, at)),
+                  std::string("is not UTF-8: byte 0x") + kHex[byte >> 4] + kHex[byte & 15] +
+                      " at offset " + std::to_string(at) + " of the file",
+                  kConvert);
 }
 
 }  // namespace

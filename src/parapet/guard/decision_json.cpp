@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "parapet/core/strings.h"
+#include "parapet/core/utf8.h"
 #include "parapet/guard/decision.h"
-#include "parapet/text/utf8.h"
 
 namespace parapet::guard {
 namespace {
@@ -21,7 +21,7 @@ Json number(const std::optional<double>& value) { return value ? number(*value) 
 // File names, URLs and what a caller calls itself may hold any bytes; JSON holds UTF-8.
 std::string utf8(const std::string& bytes) {
   std::string storage;
-  return std::string(text::repair_utf8(bytes, storage));
+  return std::string(repair_utf8(bytes, storage));
 }
 
 std::string label(const Decision& decision, int part) {

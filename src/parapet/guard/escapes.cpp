@@ -5,7 +5,7 @@
 #include <optional>
 #include <utility>
 
-#include "parapet/text/utf8.h"
+#include "parapet/core/utf8.h"
 
 namespace parapet::guard {
 namespace {
@@ -39,7 +39,7 @@ std::optional<char32_t> number(std::string_view digits, int base) {
 Found character(char32_t c, size_t length) {
   if (c == 0 || c > 0x10FFFF || (c >= 0xD800 && c < 0xE000)) return std::nullopt;
   Escape escape{"", length};
-  text::append_utf8(escape.bytes, c);
+  append_utf8(escape.bytes, c);
   return escape;
 }
 
@@ -50,7 +50,7 @@ Found percent(std::string_view s) {
     const int high = hex_digit(s[at + 1]), low = hex_digit(s[at + 2]);
     if (high < 0 || low < 0) break;
     bytes.push_back(static_cast<char>(high << 4 | low));
-    if (bytes[0] != '\0' && text::is_valid_utf8(bytes)) return Escape{bytes, at + 3};
+    if (bytes[0] != '\0' && is_valid_utf8(bytes)) return Escape{bytes, at + 3};
   }
   return std::nullopt;
 }

@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "parapet/core/strings.h"
+#include "parapet/core/utf8.h"
 #include "parapet/data/icon_set.h"
-#include "parapet/text/utf8.h"
 
 namespace parapet::guard {
 namespace {
@@ -63,7 +63,7 @@ std::string xml_escape(std::string_view text) {
 std::string first_letters(std::string_view text) {
   size_t pos = 0;
   for (size_t count = 0; pos < text.size() && count < kShownLetters; ++count)
-    text::next_code_point(text, pos);
+    next_code_point(text, pos);
   return std::string(text.substr(0, pos)) + (pos < text.size() ? "…" : "");
 }
 

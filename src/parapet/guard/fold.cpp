@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <array>
 
-#include "parapet/text/utf8.h"
+#include "parapet/core/utf8.h"
 
 namespace parapet::guard {
 namespace {
@@ -117,10 +117,10 @@ class Folder {
     const size_t begin = pos;
     std::array<char32_t, kMaxUnit> source{};
     size_t count = 0;
-    source[count++] = text::next_code_point(text_, pos);
+    source[count++] = next_code_point(text_, pos);
     while (pos < text_.size()) {
       size_t next = pos;
-      const char32_t c = text::next_code_point(text_, next);
+      const char32_t c = next_code_point(text_, next);
       if (!continues_unit(c)) break;
       if (count < kMaxUnit) source[count++] = c;
       pos = next;

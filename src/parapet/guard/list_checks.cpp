@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "parapet/core/utf8.h"
 #include "parapet/guard/fold.h"
-#include "parapet/text/utf8.h"
 
 namespace parapet::guard {
 namespace {
@@ -63,7 +63,7 @@ std::string word_problem(std::string_view entry) {
   if (entry.find_first_not_of(" \t\r\n") == std::string_view::npos)
     return "is blank and would never match: remove it";
   std::string storage;
-  const Folded folded = fold(text::repair_utf8(entry, storage));
+  const Folded folded = fold(repair_utf8(entry, storage));
   const auto visible = std::count_if(folded.begin(), folded.end(),
                                      [](const FoldedChar& one) { return one.c != U' '; });
   if (visible == 0)

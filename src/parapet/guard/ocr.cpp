@@ -9,8 +9,8 @@
 #include <mutex>
 
 #include "parapet/core/error.h"
+#include "parapet/core/utf8.h"
 #include "parapet/guard/fold.h"
-#include "parapet/text/utf8.h"
 
 namespace parapet::guard {
 namespace {
@@ -64,8 +64,7 @@ size_t letters_in(const OcrText& text) {
   size_t letters = 0;
   for (const OcrWord& word : text.words) {
     size_t count = 0;
-    for (size_t at = word.begin; at < word.end;)
-      count += is_letter(text::next_code_point(text.text, at));
+    for (size_t at = word.begin; at < word.end;) count += is_letter(next_code_point(text.text, at));
     if (count >= 3) letters += count;
   }
   return letters;
@@ -168,7 +167,7 @@ OcrText Ocr::Impl::words_of(tesseract::TessBaseAPI& engine, double scale) const 
       OcrWord one;
       one.begin = result.text.size();
       std::string storage;
-      result.text += text::repair_utf8(word.get(), storage);
+      result.text += repair_utf8(word.get(), storage);
       one.end = result.text.size();
       one.left = static_cast<int64_t>(left / scale);
       one.top = static_cast<int64_t>(top / scale);

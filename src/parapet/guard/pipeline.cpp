@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "parapet/core/utf8.h"
 #include "parapet/guard/fold.h"
-#include "parapet/text/utf8.h"
 
 namespace parapet::guard {
 namespace {
@@ -27,7 +27,7 @@ void add_highest(std::vector<Score>& scores, size_t first, Score score) {
 
 int64_t letters_in(std::string_view text) {
   int64_t count = 0;
-  for (size_t pos = 0; pos < text.size();) count += is_letter(text::next_code_point(text, pos));
+  for (size_t pos = 0; pos < text.size();) count += is_letter(next_code_point(text, pos));
   return count;
 }
 

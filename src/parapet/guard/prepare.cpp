@@ -6,9 +6,9 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/strings.h"
+#include "parapet/core/utf8.h"
 #include "parapet/formats/image_views.h"
 #include "parapet/guard/frames.h"
-#include "parapet/text/utf8.h"
 
 namespace parapet::guard {
 namespace {
@@ -109,7 +109,7 @@ class Preparer {
     PreparedPart prepared;
     prepared.part = index_;
     std::string storage;
-    prepared.text = text::repair_utf8(part.content, storage);
+    prepared.text = repair_utf8(part.content, storage);
     prepared.sha256 = result().sha256 = sha256_hex(part.content);
     out_.parts.push_back(std::move(prepared));
   }

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "parapet/core/utf8.h"
 #include "parapet/text/unicode.h"
-#include "parapet/text/utf8.h"
 
 namespace parapet::guard {
 namespace {
@@ -93,7 +93,7 @@ std::string mask_spans(std::string_view text, std::vector<std::pair<size_t, size
   size_t next = 0, covered_to = 0;
   for (size_t pos = 0; pos < text.size();) {
     const size_t begin = pos;
-    const char32_t c = text::next_code_point(text, pos);
+    const char32_t c = next_code_point(text, pos);
     for (; next < spans.size() && spans[next].first < pos; ++next)
       covered_to = std::max(covered_to, spans[next].second);
     const bool covered = covered_to > begin;

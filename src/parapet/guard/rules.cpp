@@ -9,10 +9,10 @@
 #include "parapet/core/json.h"
 #include "parapet/core/strings.h"
 #include "parapet/core/text_encoding.h"
+#include "parapet/core/utf8.h"
 #include "parapet/guard/escapes.h"
 #include "parapet/guard/pattern.h"
 #include "parapet/guard/word_index.h"
-#include "parapet/text/utf8.h"
 
 namespace parapet::guard {
 namespace {
@@ -141,11 +141,11 @@ void RuleSet::Impl::add_entry(int32_t list, int32_t entry, const std::string& ra
     return;
   }
   std::string storage;
-  words.add(fold(text::repair_utf8(raw, storage)), {.list = list,
-                                                    .entry = entry,
-                                                    .inside_words = options.inside_words,
-                                                    .fold_accents = options.fold_accents,
-                                                    .plain_only = !options.normalize});
+  words.add(fold(repair_utf8(raw, storage)), {.list = list,
+                                              .entry = entry,
+                                              .inside_words = options.inside_words,
+                                              .fold_accents = options.fold_accents,
+                                              .plain_only = !options.normalize});
 }
 
 RuleSet::RuleSet(const std::vector<WordListOptions>& lists) : impl_(std::make_unique<Impl>()) {
@@ -160,7 +160,7 @@ RuleSet::RuleSet(const std::vector<WordListOptions>& lists) : impl_(std::make_un
     impl_->any_accents = impl_->any_accents || lists[i].fold_accents;
     for (const std::string& text : lists[i].allow) {
       std::string storage;
-      impl_->allowed.add(fold(text::repair_utf8(text, storage)),
+      impl_->allowed.add(fold(repair_utf8(text, storage)),
                          {.list = list, .entry = 0, .plain_only = true});
     }
   }
@@ -183,7 +183,7 @@ void RuleSet::Impl::scan_patterns(std::string_view text, const Folded& plain,
   std::string folded;
   std::vector<uint32_t> begins, ends;  // per byte of `folded`
   for (const FoldedChar& one : plain) {
-    text::append_utf8(folded, one.c);
+    append_utf8(folded, one.c);
     begins.resize(folded.size(), one.begin);
     ends.resize(folded.size(), one.end);
   }

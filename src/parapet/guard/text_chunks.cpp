@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "parapet/text/utf8.h"
+#include "parapet/core/utf8.h"
 
 namespace parapet::guard {
 namespace {
@@ -91,7 +91,7 @@ std::vector<Word> words_of(std::string_view text, const Tokenizer& tokenizer, in
     const size_t begin = pos;
     while (pos < text.size() && is_blank(text[pos])) ++pos;
     for (size_t count = 0; pos < text.size() && !is_blank(text[pos]) && count < kLongWord; ++count)
-      text::next_code_point(text, pos);
+      next_code_point(text, pos);
     add_word(text, begin, pos, tokenizer, max_tokens, words);
   }
   return words;

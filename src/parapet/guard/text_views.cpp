@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "parapet/text/utf8.h"
+#include "parapet/core/utf8.h"
 
 namespace parapet::guard {
 namespace {
@@ -66,7 +66,7 @@ Folded with_lookalikes(std::string_view text, const Folded& chars, const ScriptC
     if (!to_latin) return cyrillic_lookalike(one.c);
     if (script_of(one.c) == Script::kGreek) {
       size_t at = one.begin;
-      if (const char32_t like = latin_lookalike_of_capital(text::next_code_point(text, at)); like)
+      if (const char32_t like = latin_lookalike_of_capital(next_code_point(text, at)); like)
         return like;
     }
     return latin_lookalike(one.c);
@@ -194,7 +194,7 @@ Folded hidden_letters(std::string_view text) {
   Folded out;
   for (size_t at = text.find("\U000E0020"sv.substr(0, 2)); at < text.size();) {
     const size_t begin = at;
-    const char32_t c = text::next_code_point(text, at);
+    const char32_t c = next_code_point(text, at);
     const bool tag = c >= 0xE0020 && c <= 0xE007E;
     const auto from = static_cast<uint32_t>(begin), to = static_cast<uint32_t>(at);
     const char32_t letter = tag ? c - 0xE0000 : U' ';

@@ -4,7 +4,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
-#include "parapet/text/utf8.h"
+#include "parapet/core/utf8.h"
 
 namespace parapet::serving {
 namespace {
@@ -94,7 +94,7 @@ size_t unescape_one(std::string_view text, size_t at, std::string& out) {
     }
   }
   const bool alone = code >= 0xD800 && code < 0xE000;
-  text::append_utf8(out, static_cast<char32_t>(alone ? 0xFFFD : code));
+  append_utf8(out, static_cast<char32_t>(alone ? 0xFFFD : code));
   return used;
 }
 

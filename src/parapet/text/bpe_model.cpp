@@ -4,8 +4,8 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/json.h"
+#include "parapet/core/utf8.h"
 #include "parapet/text/byte_alphabet.h"
-#include "parapet/text/utf8.h"
 
 namespace parapet::text {
 namespace {

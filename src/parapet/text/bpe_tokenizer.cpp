@@ -6,8 +6,8 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/json.h"
+#include "parapet/core/utf8.h"
 #include "parapet/text/unicode.h"
-#include "parapet/text/utf8.h"
 #include "parapet/text/word_cache.h"
 
 namespace parapet::text {

@@ -1,6 +1,6 @@
 #include "parapet/text/byte_alphabet.h"
 
-#include "parapet/text/utf8.h"
+#include "parapet/core/utf8.h"
 
 namespace parapet::text {
 namespace {

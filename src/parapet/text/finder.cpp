@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "parapet/core/error.h"
+#include "parapet/core/utf8.h"
 #include "parapet/text/regex.h"
 #include "parapet/text/unicode.h"
-#include "parapet/text/utf8.h"
 
 namespace parapet::text {
 namespace {

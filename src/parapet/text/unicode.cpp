@@ -7,8 +7,8 @@
 #include <memory>
 #include <vector>
 
+#include "parapet/core/utf8.h"
 #include "parapet/text/unicode_versions.h"
-#include "parapet/text/utf8.h"
 
 namespace parapet::text {
 namespace {

@@ -1,9 +1,9 @@
-#include "parapet/text/utf8.h"
+#include "parapet/core/utf8.h"
 
 #include <cstdint>
 #include <cstring>
 
-namespace parapet::text {
+namespace parapet {
 namespace {
 
 // Length of the well-formed sequence at `p`, or minus the length of the ill-formed maximal subpart.
@@ -36,8 +36,11 @@ size_t ascii_prefix(std::string_view s) {
   return i;
 }
 
-// Bytes of `s` that are valid from its start.
-size_t valid_prefix(std::string_view s) {
+}  // namespace
+
+bool is_ascii(std::string_view s) { return ascii_prefix(s) == s.size(); }
+
+size_t valid_utf8_prefix(std::string_view s) {
   size_t i = 0;
   while (i < s.size()) {
     i += ascii_prefix(s.substr(i));
@@ -50,14 +53,10 @@ size_t valid_prefix(std::string_view s) {
   return i;
 }
 
-}  // namespace
-
-bool is_ascii(std::string_view s) { return ascii_prefix(s) == s.size(); }
-
-bool is_valid_utf8(std::string_view s) { return valid_prefix(s) == s.size(); }
+bool is_valid_utf8(std::string_view s) { return valid_utf8_prefix(s) == s.size(); }
 
 std::string_view repair_utf8(std::string_view s, std::string& storage) {
-  size_t valid = valid_prefix(s);
+  size_t valid = valid_utf8_prefix(s);
   if (valid == s.size()) return s;
   storage.clear();
   storage.reserve(s.size() + s.size() / 2);
@@ -68,7 +67,7 @@ std::string_view repair_utf8(std::string_view s, std::string& storage) {
     const int bad = sequence_length(reinterpret_cast<const unsigned char*>(s.data()), s.size());
     append_utf8(storage, kReplacementCharacter);
     s.remove_prefix(static_cast<size_t>(-bad));
-    valid = valid_prefix(s);
+    valid = valid_utf8_prefix(s);
   }
 }
 
@@ -86,11 +85,4 @@ void append_utf8(std::string& out, char32_t cp) {
   }
 }
 
-std::u32string to_code_points(std::string_view s) {
-  std::u32string out;
-  out.reserve(s.size());
-  for (size_t i = 0; i < s.size();) out.push_back(next_code_point(s, i));
-  return out;
-}
-
-}  // namespace parapet::text
+}  // namespace parapet

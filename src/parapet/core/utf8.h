@@ -4,12 +4,14 @@
 #include <string>
 #include <string_view>
 
-namespace parapet::text {
+namespace parapet {
 
 inline constexpr char32_t kReplacementCharacter = 0xFFFD;
 
 bool is_ascii(std::string_view s);
 bool is_valid_utf8(std::string_view s);
+// Bytes of `s` that are valid from its start; s.size() when all are.
+size_t valid_utf8_prefix(std::string_view s);
 // The text itself when valid. Otherwise a copy in `storage` in which every maximal ill-formed
 // subpart (Unicode 15, section 3.9, table 3-8) became U+FFFD: the same result as Python's
 // bytes.decode("utf-8", errors="replace").
@@ -47,6 +49,5 @@ inline size_t code_point_length(char lead) {
 }
 
 void append_utf8(std::string& out, char32_t code_point);
-std::u32string to_code_points(std::string_view s);
 
-}  // namespace parapet::text
+}  // namespace parapet

@@ -1,9 +1,9 @@
 // Repair of invalid UTF-8: what Python's bytes.decode("utf-8", errors="replace") gives.
-#include "parapet/text/utf8.h"
+#include "parapet/core/utf8.h"
 
 #include <gtest/gtest.h>
 
-namespace parapet::text {
+namespace parapet {
 namespace {
 
 using namespace std::string_literals;
@@ -98,4 +98,4 @@ TEST(Utf8, RepairGivesWhatPythonGives) {
 }
 
 }  // namespace
-}  // namespace parapet::text
+}  // namespace parapet
