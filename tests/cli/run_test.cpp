@@ -87,15 +87,33 @@ class CommandLine : public ::testing::Test {
 
 TEST_F(CommandLine, FlagsReachTheCommand) {
   const auto done = run({"harden", "probe", "--model", "m", "--max-steps=7", "--names", "a,b",
-                         "--names", "c", "--no-strict", "--seed", "9", "--device", "cuda:1"});
+                         "--names", "c", "--no-strict", "--seed", "9", "--dtype", "bf16"});
   EXPECT_EQ(done.code, 0) << done.err;
   EXPECT_EQ(probe.model, "m");
   EXPECT_EQ(probe.steps, 7);
   EXPECT_EQ(probe.names, (std::vector<std::string>{"a", "b", "c"}));
   EXPECT_FALSE(probe.strict);
   EXPECT_EQ(probe.common.seed, 9);
-  EXPECT_EQ(probe.common.device, "cuda:1");
+  EXPECT_EQ(probe.common.dtype, "bf16");
   EXPECT_EQ(done.out, "for people\n");
+}
+
+TEST_F(CommandLine, ADeviceThatIsNotThereIsAUsageErrorOfEveryCommand) {
+  bool ran = false;
+  probe.action = [&](const Session&) { ran = true; };
+  for (const char* command : {"embed", "harden"}) {
+    std::vector<std::string> words = {command};
+    if (words[0] == "harden") words.push_back("probe");
+    words.insert(words.end(), {"--model", "m", "--device", "cuda:99"});
+    const auto done = run(words);
+    EXPECT_EQ(done.code, 2) << command;
+    EXPECT_THAT(done.err, HasSubstr("--device cuda:99: this "));
+    EXPECT_FALSE(ran);
+    words.push_back("--print-config");  // a recipe may be for another machine
+    const auto printed = run(words);
+    EXPECT_EQ(printed.code, 0) << printed.err;
+    EXPECT_THAT(printed.out, HasSubstr("device = 'cuda:99'"));
+  }
 }
 
 TEST_F(CommandLine, OddValuesArriveWhole) {

@@ -14,6 +14,7 @@
 #include "parapet/core/error.h"
 #include "parapet/core/strings.h"
 #include "parapet/core/version.h"
+#include "parapet/nn/device.h"
 
 namespace parapet::cli {
 namespace {
@@ -151,6 +152,7 @@ int execute(Binding& binding, int argc, char** argv) {
   if (binding.print_config) {
     std::cout << to_toml(list);
   } else {
+    nn::require_device(binding.common.device);  // before anything is loaded
     const Session session = make_session(binding, list, argc, argv);
     apply_threads(binding.common.threads);
     const nlohmann::json result = binding.command->run(session);

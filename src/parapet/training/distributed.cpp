@@ -1,12 +1,10 @@
 #include "parapet/training/distributed.h"
 
-#include <ATen/Context.h>
-#include <ATen/detail/CUDAHooksInterface.h>
-
 #include <charconv>
 
 #include "parapet/core/error.h"
 #include "parapet/core/options.h"
+#include "parapet/nn/device.h"
 #include "parapet/training/process_group.h"
 #include "parapet/training/single_process.h"
 
@@ -69,35 +67,22 @@ WorldInfo world_from_environment(const Getter& getter) {
 
 at::Device rank_device(const std::string& option, int64_t local_rank, int64_t world_size,
                        int64_t devices) {
-  at::Device device(at::kCPU);
-  try {
-    device = at::Device(option);
-  } catch (const std::exception&) {
-    throw UsageError("--device: '" + option + "' is not cpu, cuda or cuda:n");
-  }
-  if (!device.is_cuda()) return device;
-  if (devices == 0)
-    throw UsageError("--device " + option +
-                     ": this build or this machine has no CUDA device; leave it out for the CPU");
-  if (device.has_index() && world_size > 1)
+  const at::Device device = nn::require_device(option, devices);
+  if (!device.is_cuda() || world_size == 1) return device;
+  if (at::Device(option).has_index())
     throw UsageError("--device " + option + ": " + std::to_string(world_size) +
                      " processes cannot share a device; give --device cuda, and each process takes "
                      "that of its LOCAL_RANK");
-  const int64_t index = device.has_index() ? device.index() : local_rank;
-  if (index < devices) return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
-  const std::string count = std::to_string(devices) + (devices == 1 ? " device" : " devices");
-  if (device.has_index())
-    throw UsageError("--device " + option + ": this machine has " + count + ", numbered from 0");
+  if (local_rank < devices) return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(local_rank));
   throw UsageError("--device cuda: LOCAL_RANK is " + std::to_string(local_rank) +
-                   ", but this machine has " + count + "; start at most one process per device");
+                   ", but this machine has " + std::to_string(devices) +
+                   (devices == 1 ? " device" : " devices") +
+                   "; start at most one process per device");
 }
 
 at::Device rank_device(const std::string& option, const Communicator& communicator) {
-  return rank_device(
-      option, communicator.world_size() > 1 ? communicator.local_rank() : 0,
-      communicator.world_size(),
-      static_cast<int64_t>(at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().deviceCount()
-                                                         : 0));
+  return rank_device(option, communicator.local_rank(), communicator.world_size(),
+                     nn::cuda_devices());
 }
 
 std::unique_ptr<Communicator> make_communicator(const WorldInfo& info, const std::string& device) {

@@ -9,6 +9,7 @@
 #include "parapet/core/files.h"
 #include "parapet/engine/encoder/clip_pipeline.h"
 #include "parapet/models/registry.h"
+#include "parapet/nn/device.h"
 #include "parapet/nn/precision.h"
 
 namespace parapet {
@@ -84,11 +85,12 @@ std::unique_ptr<Encoder> open_torch_encoder(const std::filesystem::path& model,
                                             const EncoderOptions& options, const Context& context) {
   if (options.precision == "int8")
     throw UsageError("--precision int8 needs --backend openvino or native");
+  const at::Device device = nn::require_device(options.device);
   require_family(model, "clip", "embedding images and texts");
   const nn::Precision precision = nn::resolve_precision(options.precision, options.device);
   if (!precision.note.empty()) context.info(precision.note);
   auto clip = std::make_unique<ClipModel>(
-      ClipModel::load(model, at::Device(options.device), precision.weights,
+      ClipModel::load(model, device, precision.weights,
                       options.copy_weights ? TensorStorage::kCopied : TensorStorage::kMapped));
   clip->set_compute(precision.compute);
   if (!options.adapter.empty()) nn::load_lora(*clip, options.adapter);
