@@ -3,6 +3,7 @@ that train on and measure them."""
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import time
 
@@ -119,6 +120,25 @@ def weights(run):
 def changed(a, b):
     assert set(a) == set(b)
     return {name for name in a if not torch.equal(a[name], b[name])}
+
+
+def run_ranks(command, count=2):
+    """Starts the command once per rank; all must succeed. The rank that ended first says why, so a
+    failure shows what each of them wrote."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ranks = [subprocess.Popen(
+        [str(word) for word in command], cwd=ROOT, text=True, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, env=environment(RANK=rank, WORLD_SIZE=count, MASTER_ADDR="127.0.0.1",
+                                                MASTER_PORT=port)) for rank in range(count)]
+    try:
+        errors = [process.communicate(timeout=300)[1] for process in ranks]
+        assert [process.returncode for process in ranks] == [0] * count, "\n".join(
+            f"rank {rank} wrote:\n{text}" for rank, text in enumerate(errors))
+    finally:
+        for process in ranks:
+            process.kill()
 
 
 def interrupted(command, run, how, after):

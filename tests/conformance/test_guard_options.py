@@ -1,7 +1,6 @@
 """Options of `parapet train guard`: fine-tuning, augmentation, losses, refusals."""
 import json
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -10,8 +9,7 @@ from safetensors.torch import load_file
 
 from clip_probe import PARAPET
 from guard_support import embed, run, samples, train, trained, world
-from harden_support import environment, metrics
-from test_harden_runs import free_port
+from harden_support import metrics, run_ranks
 
 
 @pytest.mark.parametrize("adversary", ["none", "pixel-fgm"])
@@ -72,20 +70,8 @@ def test_two_processes_train_as_one_with_their_batch(world, tmp_path):
              "--lr", "5e-3", "--checkpoint-every", "0", "--balance", "none", "--max-steps", "8",
              "--log-every", "1", "--warmup-steps", "1"]
     run(*flags, "--embedding-cache", "", "--out", tmp_path / "one", "--batch-size", "60")
-    port = free_port()
-    ranks = [subprocess.Popen(
-        [str(word) for word in [PARAPET, *flags, "--embedding-cache", tmp_path / "cache", "--out",
-                                tmp_path / "two", "--batch-size", "30"]],
-        text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        env=environment(RANK=rank, WORLD_SIZE=2, MASTER_ADDR="127.0.0.1", MASTER_PORT=port))
-        for rank in range(2)]
-    try:
-        for process in ranks:
-            _, errors = process.communicate(timeout=300)
-            assert process.returncode == 0, errors
-    finally:
-        for process in ranks:
-            process.kill()
+    run_ranks([PARAPET, *flags, "--embedding-cache", tmp_path / "cache", "--out", tmp_path / "two",
+               "--batch-size", "30"])
     one, two = ([line["loss"] for line in metrics(tmp_path / name)] for name in ("one", "two"))
     assert len(one) == len(two) == 8
     np.testing.assert_allclose(one, two, rtol=0.02)

@@ -4,9 +4,7 @@ import io
 import json
 import shutil
 import signal
-import socket
 import sqlite3
-import subprocess
 import tarfile
 
 import numpy as np
@@ -15,9 +13,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from clip_probe import PARAPET, ROOT
-from harden_support import (changed, environment, harden, harden_command, interrupted, metrics,
-                            read_rows, run_json, validation, weights, write_data, write_model, write_rows)
+from clip_probe import PARAPET
+from harden_support import (changed, harden, harden_command, interrupted, metrics,
+                            read_rows, run_json, run_ranks, validation, weights, write_data,
+                            write_model, write_rows)
 
 PUBLISHED = ["--objective", "safe_clip"]
 
@@ -282,31 +281,13 @@ def test_no_report_when_asked_for_none(world, tmp_path):
 
 # ---- several processes ---------------------------------------------------------
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.mark.parametrize("objective", ["ordered", "shield_clip"])
 def test_two_processes_equal_one_with_their_batch(world, tmp_path, objective):
     model, data = world
     flags = ["--objective", objective, "--max-steps", "6", "--validate-every", "3"]
     harden(model, data, tmp_path / "one", *flags, "--batch-size", "8")
-    port = free_port()
-    ranks = [subprocess.Popen(
-        harden_command(model, data, tmp_path / "two", *flags, "--batch-size", "4",
-                       "--reference-cache", tmp_path / "cache2"),
-        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=environment(RANK=rank, WORLD_SIZE=2, MASTER_ADDR="127.0.0.1", MASTER_PORT=port))
-        for rank in range(2)]
-    try:
-        for process in ranks:
-            _, errors = process.communicate(timeout=300)
-            assert process.returncode == 0, errors
-    finally:
-        for process in ranks:
-            process.kill()
+    run_ranks(harden_command(model, data, tmp_path / "two", *flags, "--batch-size", "4",
+                             "--reference-cache", tmp_path / "cache2"))
     # Rank 0 alone writes the report.
     assert report_of(tmp_path / "two")["metrics"].keys() == report_of(tmp_path / "one")["metrics"].keys()
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")

@@ -3,17 +3,13 @@ import io
 import json
 import shutil
 import signal
-import socket
-import subprocess
 import tarfile
 
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
-from clip_probe import ROOT
-from harden_support import (changed, environment, interrupted, metrics, train, train_command,
+from harden_support import (changed, interrupted, metrics, run_ranks, train, train_command,
                             validation, weights, write_caption_rows, write_captions, write_data,
                             write_model)
 
@@ -204,21 +200,7 @@ def test_flags_of_shards(world, tmp_path):
 def test_two_processes_share_the_shards(world, tmp_path):
     """Each rank reads its own shards, and both end with the same weights."""
     shards = write_shards(world[1], tmp_path / "shards", count=4)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    ranks = [subprocess.Popen(
-        train_command(shards, tmp_path / "two", "--model", world[0], "--batch-size", "3"), cwd=ROOT,
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=environment(RANK=rank, WORLD_SIZE=2, MASTER_ADDR="127.0.0.1", MASTER_PORT=port))
-        for rank in range(2)]
-    try:
-        for process in ranks:
-            _, errors = process.communicate(timeout=300)
-            assert process.returncode == 0, errors
-    finally:
-        for process in ranks:
-            process.kill()
+    run_ranks(train_command(shards, tmp_path / "two", "--model", world[0], "--batch-size", "3"))
     assert len(metrics(tmp_path / "two")) == 6 and (tmp_path / "two/report.json").exists()
     state = json.loads((tmp_path / "two/checkpoints/last/state.json").read_text())
     parts = state["data"]

@@ -9,12 +9,17 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
+#include "parapet/formats/shared_database.h"
 
 namespace parapet::guard {
 namespace {
 
-constexpr int kApplicationId = 0x50415250;  // "PARP"
-constexpr int kFormat = 1;
+constexpr DatabaseKind kKind = {
+    .application = 0x50415250,  // "PARP"
+    .format = 1,
+    .what = "an audit log of the guard",
+    .patience_ms = 2'000,
+};
 
 constexpr const char* kSchema = R"(
 CREATE TABLE IF NOT EXISTS decisions (
@@ -91,21 +96,11 @@ struct AuditLog::Impl {
 void AuditLog::Impl::open() {
   std::error_code ignored;  // opening the database names the problem
   if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), ignored);
-  database = std::make_unique<SQLite::Database>(file.string(),
-                                                SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, 2000);
-  const int application = database->execAndGet("PRAGMA application_id").getInt();
-  const int tables = database->execAndGet("SELECT count(*) FROM sqlite_master").getInt();
-  if (application != kApplicationId && (application != 0 || tables != 0))
-    throw DataError(file.string(), "is a database, but not an audit log of the guard",
-                    "Name another file.");
-  if (application == kApplicationId &&
-      database->execAndGet("PRAGMA user_version").getInt() != kFormat)
-    throw DataError(file.string(), "is an audit log of another version", "Name another file.");
-  database->exec("PRAGMA journal_mode = WAL");
-  database->exec("PRAGMA synchronous = NORMAL");
-  database->exec(kSchema);
-  database->exec("PRAGMA application_id = " + std::to_string(kApplicationId));
-  database->exec("PRAGMA user_version = " + std::to_string(kFormat));
+  database = open_shared_database(file, kKind, [&](SQLite::Database& made, int format) {
+    if (format >= 0 && format < kKind.format)
+      throw DataError(file.string(), "is an audit log of another version", "Name another file.");
+    made.exec(kSchema);
+  });
   rows = database->execAndGet("SELECT count(*) FROM decisions").getInt64();
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstring>
 #include <thread>
 
 #include "parapet/core/error.h"
@@ -75,6 +76,49 @@ TEST(EmbeddingStore, SeveralProcessesShareAFile) {
   }
   EmbeddingStore store(folder / "e.sqlite", 1'000'000, {});
   EXPECT_EQ(found(store, 0, (kProcesses + 1) * kRows / 2), (kProcesses + 1) * kRows / 2);
+}
+
+// The moment of making the file is short: the processes wait for each other before it, many times.
+TEST(EmbeddingStore, SeveralProcessesMakeAFileAtOnce) {
+  const TempFolder folder;
+  constexpr int kProcesses = 4, kRounds = 20;
+  int failures = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    int start[2], said[2];
+    ASSERT_EQ(pipe(start), 0);
+    ASSERT_EQ(pipe(said), 0);
+    std::vector<pid_t> children;
+    for (int process = 0; process < kProcesses; ++process) {
+      const pid_t child = fork();
+      if (child == 0) {
+        close(start[1]);
+        char byte = 0;
+        (void)!read(start[0], &byte, 1);  // returns when the parent closes its end
+        try {
+          EmbeddingStore store(folder / ("e" + std::to_string(round) + ".sqlite"), 1000, {});
+          put(store, process, 1);
+          _exit(0);
+        } catch (const std::exception& error) {
+          (void)!write(said[1], error.what(), std::strlen(error.what()));
+          _exit(1);
+        }
+      }
+      children.push_back(child);
+    }
+    close(start[0]);
+    close(start[1]);
+    close(said[1]);
+    for (const pid_t child : children) {
+      int status = 0;
+      waitpid(child, &status, 0);
+      failures += !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    char text[500] = {};
+    (void)!read(said[0], text, sizeof(text) - 1);
+    close(said[0]);
+    EXPECT_STREQ(text, "") << "round " << round;
+  }
+  EXPECT_EQ(failures, 0);
 }
 
 // A process that is killed at any moment leaves whole calls of put() and a file that opens.

@@ -8,15 +8,19 @@
 #include "parapet/core/files.h"
 #include "parapet/core/version.h"
 #include "parapet/formats/image.h"
+#include "parapet/formats/shared_database.h"
 
 namespace parapet {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kApplication = 0x50415245;  // "PARE": marks the file as ours
-constexpr int kFormat = 1;                // 0: files of releases that did not number it
-constexpr int kBusyMs = 10000;            // another process writes a whole data set at once
+constexpr DatabaseKind kKind = {
+    .application = 0x50415245,  // "PARE"
+    .format = 1,                // 0: files of releases that did not number it
+    .what = "a cache of embeddings",
+    .patience_ms = 10'000,  // another process writes a whole data set at once
+};
 
 // What commands wrote into such folders before there was one format.
 void report_earlier_files(const fs::path& folder, const Context& context) {
@@ -38,43 +42,29 @@ void report_earlier_files(const fs::path& folder, const Context& context) {
 
 struct EmbeddingStore::Database {
   Database(const fs::path& file, const Context& context)
-      : connection(file.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE) {
-    connection.setBusyTimeout(kBusyMs);
-    const int application = number("PRAGMA application_id");
-    const bool fresh = number("SELECT count(*) FROM sqlite_master") == 0;
-    if (application != kApplication && !fresh)
-      throw DataError(file.string(), "is a SQLite file of another program", "Name another file.");
-    connection.exec("PRAGMA journal_mode=WAL");
-    connection.exec("PRAGMA synchronous=NORMAL");
-    prepare_table(file, fresh, context);
+      : opened(open_shared_database(file, kKind,
+                                    [&](SQLite::Database& made, int format) {
+                                      prepare_table(made, format, file, context);
+                                    })),
+        connection(*opened) {
     select = std::make_unique<SQLite::Statement>(connection,
                                                  "SELECT value FROM embedding WHERE key = ?");
     insert = std::make_unique<SQLite::Statement>(
         connection, "INSERT OR IGNORE INTO embedding (key, value) VALUES (?, ?)");
   }
 
-  // In one transaction: of several processes that open a new file, one makes the table.
-  void prepare_table(const fs::path& file, bool fresh, const Context& context) {
-    SQLite::Transaction transaction(connection, SQLite::TransactionBehavior::IMMEDIATE);
-    const int format = number("PRAGMA user_version");
-    if (format > kFormat)
-      throw DataError(file.string(), "was written by a later version of Parapet",
-                      "Name another file.");
-    if (!fresh && format < kFormat) {
+  static void prepare_table(SQLite::Database& made, int format, const fs::path& file,
+                            const Context& context) {
+    if (format >= 0 && format < kKind.format) {
       context.warn(file.string() +
                    " holds embeddings in a format of an earlier version. They are dropped and "
                    "computed again");
-      connection.exec("DROP TABLE IF EXISTS embedding");
+      made.exec("DROP TABLE IF EXISTS embedding");
     }
-    connection.exec("PRAGMA application_id=" + std::to_string(kApplication));
-    connection.exec("PRAGMA user_version=" + std::to_string(kFormat));
-    connection.exec(
+    made.exec(
         "CREATE TABLE IF NOT EXISTS embedding (id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, "
         "value BLOB NOT NULL)");
-    transaction.commit();
   }
-
-  int number(const char* query) { return connection.execAndGet(query).getInt(); }
 
   std::vector<float> find(const std::string& key) {
     select->reset();
@@ -99,7 +89,8 @@ struct EmbeddingStore::Database {
         std::to_string(rows - most + most / 10) + ")");
   }
 
-  SQLite::Database connection;
+  std::unique_ptr<SQLite::Database> opened;
+  SQLite::Database& connection;
   std::unique_ptr<SQLite::Statement> select, insert;
   int64_t until_count = 0;  // rows that can be written before they are counted again
 };
