@@ -15,12 +15,36 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
 
-// The fused kernels apply to contiguous float32 on the CPU.
+// The fused kernels apply to contiguous float32 and bfloat16 on the CPU.
 bool fusable(const at::Tensor& x) {
-  return x.is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous();
+  return x.is_cpu() && x.is_contiguous() &&
+         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
 }
 
 constexpr int64_t kGrain = 16384;  // elements per task: about the cost of waking a thread
+
+// The bits of a bfloat16 tensor.
+const uint16_t* bits_of(const at::Tensor& x) {
+  return static_cast<const uint16_t*>(x.const_data_ptr());
+}
+
+void fused_forward(const at::Tensor& x, at::Tensor& y, int64_t begin, int64_t end) {
+  if (x.scalar_type() == at::kFloat)
+    quick_gelu_forward(x.const_data_ptr<float>() + begin, y.data_ptr<float>() + begin, end - begin);
+  else
+    quick_gelu_forward_bf16(bits_of(x) + begin, static_cast<uint16_t*>(y.data_ptr()) + begin,
+                            end - begin);
+}
+
+void fused_backward(const at::Tensor& x, const at::Tensor& dy, at::Tensor& dx, int64_t begin,
+                    int64_t end) {
+  if (x.scalar_type() == at::kFloat)
+    quick_gelu_backward(x.const_data_ptr<float>() + begin, dy.const_data_ptr<float>() + begin,
+                        dx.data_ptr<float>() + begin, end - begin);
+  else
+    quick_gelu_backward_bf16(bits_of(x) + begin, bits_of(dy) + begin,
+                             static_cast<uint16_t*>(dx.data_ptr()) + begin, end - begin);
+}
 
 // x * sigmoid(1.702 x), keeping x alone for backward.
 class QuickGelu : public torch::autograd::Function<QuickGelu> {
@@ -29,28 +53,21 @@ class QuickGelu : public torch::autograd::Function<QuickGelu> {
     context->save_for_backward({x});
     if (!fusable(x)) return at::mul(x, kQuickGeluSlope).sigmoid_().mul_(x);
     at::Tensor y = at::empty_like(x);
-    const float* from = x.const_data_ptr<float>();
-    float* to = y.data_ptr<float>();
-    at::parallel_for(0, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
-      quick_gelu_forward(from + begin, to + begin, end - begin);
-    });
+    at::parallel_for(0, x.numel(), kGrain,
+                     [&](int64_t begin, int64_t end) { fused_forward(x, y, begin, end); });
     return y;
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const at::Tensor x = context->get_saved_variables()[0];
     const at::Tensor dy = grads[0];
-    if (!fusable(x) || !fusable(dy)) {
+    if (!fusable(x) || !fusable(dy) || dy.scalar_type() != x.scalar_type()) {
       const at::Tensor s = at::mul(x, kQuickGeluSlope).sigmoid_();
       return {at::rsub(s, 1.0).mul_(x).mul_(kQuickGeluSlope).add_(1.0).mul_(s).mul_(dy)};
     }
     at::Tensor dx = at::empty_like(x);
-    const float* at_x = x.const_data_ptr<float>();
-    const float* at_dy = dy.const_data_ptr<float>();
-    float* to = dx.data_ptr<float>();
-    at::parallel_for(0, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
-      quick_gelu_backward(at_x + begin, at_dy + begin, to + begin, end - begin);
-    });
+    at::parallel_for(0, x.numel(), kGrain,
+                     [&](int64_t begin, int64_t end) { fused_backward(x, dy, dx, begin, end); });
     return {dx};
   }
 };

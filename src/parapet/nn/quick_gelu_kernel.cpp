@@ -31,19 +31,44 @@ inline float fast_exp(float x) {
 
 inline float sigmoid(float x) { return 1.0f / (1.0f + fast_exp(-kQuickGeluSlope * x)); }
 
+inline float value(float x) { return x * sigmoid(x); }
+
+inline float derivative(float x, float dy) {
+  const float s = sigmoid(x);
+  return dy * (s + kQuickGeluSlope * x * s * (1.0f - s));
+}
+
+inline float widen(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
+
+inline uint16_t narrow(float x) {
+  const auto bits = std::bit_cast<uint32_t>(x);
+  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  return static_cast<uint16_t>(x == x ? rounded : 0x7fc0u);
+}
+
 }  // namespace
 
 PARAPET_CLONES void quick_gelu_forward(const float* __restrict x, float* __restrict y,
                                        int64_t count) {
-  for (int64_t i = 0; i < count; ++i) y[i] = x[i] * sigmoid(x[i]);
+  for (int64_t i = 0; i < count; ++i) y[i] = value(x[i]);
 }
 
 PARAPET_CLONES void quick_gelu_backward(const float* __restrict x, const float* __restrict dy,
                                         float* __restrict dx, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    const float s = sigmoid(x[i]);
-    dx[i] = dy[i] * (s + kQuickGeluSlope * x[i] * s * (1.0f - s));
-  }
+  for (int64_t i = 0; i < count; ++i) dx[i] = derivative(x[i], dy[i]);
+}
+
+PARAPET_CLONES void quick_gelu_forward_bf16(const uint16_t* __restrict x, uint16_t* __restrict y,
+                                            int64_t count) {
+  for (int64_t i = 0; i < count; ++i) y[i] = narrow(value(widen(x[i])));
+}
+
+PARAPET_CLONES void quick_gelu_backward_bf16(const uint16_t* __restrict x,
+                                             const uint16_t* __restrict dy, uint16_t* __restrict dx,
+                                             int64_t count) {
+  for (int64_t i = 0; i < count; ++i) dx[i] = narrow(derivative(widen(x[i]), widen(dy[i])));
 }
 
 }  // namespace parapet::nn
