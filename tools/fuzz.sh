@@ -13,6 +13,7 @@ seeds() {  # files of the tests that a fuzzer starts from
     image_fuzz | image_header_fuzz) find fuzz/seeds/image -type f ;;
     safetensors_fuzz) find tests/goldens -name '*.safetensors' -size -64k ;;
     tokenizer_fuzz) find tests/goldens -name 'tokenizer.json' -size -64k ;;
+    gguf_fuzz) find tests/goldens -name '*.gguf' -size -64k ;;
     jsonl_fuzz) find tests/goldens -name '*.jsonl' -size -64k ;;
     request_fuzz) find fuzz/seeds/request -name '*.json' ;;
     base64_fuzz) find fuzz/seeds/base64 -name '*.txt' ;;

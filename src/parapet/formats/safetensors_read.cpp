@@ -14,6 +14,7 @@
 #include "parapet/formats/safetensors.h"
 #include "parapet/formats/safetensors_internal.h"
 #include "parapet/formats/safetensors_locate.h"
+#include "parapet/formats/tensor_findings.h"
 
 namespace parapet {
 namespace {
@@ -21,29 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using safetensors_detail::kMaxHeader;
-
-// Every problem of one file, reported together.
-class Findings {
- public:
-  void add(const std::string& name, const std::string& problem) {
-    ++count_;
-    if (count_ > 8) return;
-    if (!text_.empty()) text_ += "; ";
-    text_ += "tensor '" + name.substr(0, 200) + "' " + problem;
-  }
-  void throw_if_any(const fs::path& file) const {
-    if (count_ == 0) return;
-    std::string text = text_;
-    if (count_ > 8) text += "; and " + std::to_string(count_ - 8) + " more";
-    throw DataError(
-        file.string(), text,
-        "The file is damaged or was written by a faulty tool: copy or export it again.");
-  }
-
- private:
-  int64_t count_ = 0;
-  std::string text_;
-};
+using Findings = TensorFindings;
 
 // A file's bytes, in a map or read piece by piece into memory of their own.
 class FileBytes {
