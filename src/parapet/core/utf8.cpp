@@ -55,6 +55,17 @@ size_t valid_utf8_prefix(std::string_view s) {
 
 bool is_valid_utf8(std::string_view s) { return valid_utf8_prefix(s) == s.size(); }
 
+size_t incomplete_utf8_tail(std::string_view s) {
+  const auto* end = reinterpret_cast<const unsigned char*>(s.data()) + s.size();
+  for (size_t count = 1; count <= 3 && count <= s.size(); ++count) {
+    const unsigned char lead = *(end - count);
+    if ((lead & 0xC0) == 0x80) continue;
+    const bool begins = lead >= 0xC2 && lead <= 0xF4;
+    return begins && sequence_length(end - count, count) == -static_cast<int>(count) ? count : 0;
+  }
+  return 0;
+}
+
 std::string_view repair_utf8(std::string_view s, std::string& storage) {
   size_t valid = valid_utf8_prefix(s);
   if (valid == s.size()) return s;

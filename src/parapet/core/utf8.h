@@ -16,6 +16,9 @@ size_t valid_utf8_prefix(std::string_view s);
 // subpart (Unicode 15, section 3.9, table 3-8) became U+FFFD: the same result as Python's
 // bytes.decode("utf-8", errors="replace").
 std::string_view repair_utf8(std::string_view s, std::string& storage);
+// Bytes at the end of `s` that begin a character and lack the rest of it: at most three. What
+// stands before them is repaired the same way whatever follows.
+size_t incomplete_utf8_tail(std::string_view s);
 
 // Decodes the code point at `pos` of valid text and moves `pos` past it.
 inline char32_t next_code_point(std::string_view s, size_t& pos) {

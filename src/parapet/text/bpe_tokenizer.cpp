@@ -6,6 +6,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/json.h"
+#include "parapet/core/strings.h"
 #include "parapet/core/utf8.h"
 #include "parapet/text/unicode.h"
 #include "parapet/text/word_cache.h"
@@ -219,14 +220,16 @@ void BpeTokenizer::encode_word(std::string_view word, std::vector<int32_t>& ids)
     model_.encode(piece.text, pre_tokenizers_.byte_level, ids);
 }
 
+const std::string* BpeTokenizer::decoded_token(int32_t id, bool skip_special) const {
+  const AddedToken* added = added_.find(id);
+  if (added == nullptr) return model_.token(id);
+  return added->special && skip_special ? nullptr : &added->pattern;
+}
+
 std::string BpeTokenizer::decode(const std::vector<int32_t>& ids, bool skip_special) const {
   std::vector<std::string> tokens;
-  for (const int32_t id : ids) {
-    const AddedToken* added = added_.find(id);
-    if (added != nullptr && added->special && skip_special) continue;
-    const std::string* token = added != nullptr ? &added->pattern : model_.token(id);
-    if (token != nullptr) tokens.push_back(*token);
-  }
+  for (const int32_t id : ids)
+    if (const std::string* token = decoded_token(id, skip_special)) tokens.push_back(*token);
   std::string text;
   if (decoder_) decoder_->apply(tokens);
   for (size_t i = 0; i < tokens.size(); ++i) {
@@ -234,6 +237,34 @@ std::string BpeTokenizer::decode(const std::vector<int32_t>& ids, bool skip_spec
     text += tokens[i];
   }
   return decoded_suffix_.empty() ? text : replace_suffix(text, decoded_suffix_);
+}
+
+std::unique_ptr<DecodeStream> BpeTokenizer::stream(bool skip_special) const {
+  if (!decoded_suffix_.empty()) return Tokenizer::stream(skip_special);
+  class Stream : public DecodeStream {
+   public:
+    Stream(const BpeTokenizer& tokenizer, bool skip_special)
+        : tokenizer_(tokenizer),
+          skip_special_(skip_special),
+          stage_(tokenizer.decoder_ ? tokenizer.decoder_->stream(false) : joining_stream()) {}
+    std::string push(int32_t id) override {
+      std::vector<std::string> pieces;
+      if (const std::string* token = tokenizer_.decoded_token(id, skip_special_))
+        stage_->push(*token, pieces);
+      return join(pieces, "");
+    }
+    std::string finish() override {
+      std::vector<std::string> pieces;
+      stage_->finish(pieces);
+      return join(pieces, "");
+    }
+
+   private:
+    const BpeTokenizer& tokenizer_;
+    bool skip_special_;
+    std::unique_ptr<DecoderStream> stage_;
+  };
+  return std::make_unique<Stream>(*this, skip_special);
 }
 
 int64_t BpeTokenizer::vocab_size() const {

@@ -29,6 +29,7 @@ class BpeTokenizer : public Tokenizer {
 
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options) const override;
   std::string decode(const std::vector<int32_t>& ids, bool skip_special) const override;
+  std::unique_ptr<DecodeStream> stream(bool skip_special) const override;
   int64_t vocab_size() const override;
   int32_t token_id(std::string_view token) const override;
   int32_t bos_id() const override { return bos_; }
@@ -46,6 +47,8 @@ class BpeTokenizer : public Tokenizer {
   void encode_words(std::string_view text, bool at_start, size_t limit,
                     std::vector<int32_t>& ids) const;
   void encode_word(std::string_view word, std::vector<int32_t>& ids) const;
+  // What the decoder is given for an id; null for nothing.
+  const std::string* decoded_token(int32_t id, bool skip_special) const;
 
   std::string source_;
   uint64_t instance_;  // key of the word caches

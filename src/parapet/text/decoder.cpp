@@ -1,5 +1,6 @@
 #include "parapet/text/decoder.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "parapet/core/error.h"
@@ -34,24 +35,34 @@ void fuse(Tokens& tokens) {
 class FuseDecoder : public Decoder {
  public:
   void apply(Tokens& tokens) const override { fuse(tokens); }
+  std::unique_ptr<DecoderStream> stream(bool) const override {
+    return token_stream([](std::string&) {});
+  }
+  bool fuses() const override { return true; }
 };
 
 // A token with a character outside the alphabet stands for its own bytes.
 class ByteLevelDecoder : public Decoder {
  public:
   void apply(Tokens& tokens) const override {
-    std::string bytes, mapped, storage;
-    for (const std::string& token : tokens) {
-      mapped.clear();
-      bool inside = true;
-      for (size_t i = 0; inside && i < token.size();) {
-        const int byte = byte_of(next_code_point(token, i));
-        inside = byte >= 0;
-        mapped.push_back(static_cast<char>(byte));
-      }
-      bytes += inside ? mapped : token;
-    }
+    std::string bytes, storage;
+    for (const std::string& token : tokens) bytes += bytes_of(token);
     tokens.assign(1, std::string(repair_utf8(bytes, storage)));
+  }
+  std::unique_ptr<DecoderStream> stream(bool fused) const override {
+    return fused ? Decoder::stream(fused) : repairing_stream(bytes_of);
+  }
+  bool fuses() const override { return true; }
+
+ private:
+  static std::string bytes_of(const std::string& token) {
+    std::string mapped;
+    for (size_t i = 0; i < token.size();) {
+      const int byte = byte_of(next_code_point(token, i));
+      if (byte < 0) return token;
+      mapped.push_back(static_cast<char>(byte));
+    }
+    return mapped;
   }
 };
 
@@ -73,53 +84,74 @@ class MetaspaceDecoder : public Decoder {
   MetaspaceDecoder(std::string replacement, bool prepended)
       : replacement_(std::move(replacement)), prepended_(prepended) {}
   void apply(Tokens& tokens) const override {
-    for (size_t i = 0; i < tokens.size(); ++i)
-      tokens[i] = replace_all(tokens[i], replacement_, i == 0 && prepended_ ? "" : " ");
+    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = with_spaces(tokens[i], i == 0);
+  }
+  std::unique_ptr<DecoderStream> stream(bool fused) const override {
+    if (fused) return Decoder::stream(fused);
+    return token_stream([this, first = true](std::string& token) mutable {
+      token = with_spaces(token, first);
+      first = false;
+    });
   }
 
  private:
+  std::string with_spaces(const std::string& token, bool first) const {
+    return replace_all(token, replacement_, first && prepended_ ? "" : " ");
+  }
   std::string replacement_;
   bool prepended_;
 };
 
-// Runs of <0xAB> tokens become text; every byte of a run that is not UTF-8 becomes U+FFFD.
+// The byte that a token "<0xAB>" stands for; -1 for any other token.
+int byte_value(const std::string& token) {
+  if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return -1;
+  const auto digit = [](char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
+  };
+  const int high = digit(token[3]), low = digit(token[4]);
+  return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+// Runs of <0xAB> tokens become text; every byte of a run that is not UTF-8 becomes U+FFFD. So a run
+// can be told only when it ends.
+class ByteRuns : public DecoderStream {
+ public:
+  void push(std::string token, Tokens& out) override {
+    const int byte = byte_value(token);
+    if (byte >= 0) {
+      run_.push_back(static_cast<char>(byte));
+      return;
+    }
+    finish(out);
+    out.push_back(std::move(token));
+  }
+  void finish(Tokens& out) override {
+    if (is_valid_utf8(run_)) {
+      if (!run_.empty()) out.push_back(run_);
+    } else {
+      out.insert(out.end(), run_.size(), "\uFFFD");
+    }
+    run_.clear();
+  }
+
+ private:
+  std::string run_;
+};
+
 class ByteFallbackDecoder : public Decoder {
  public:
   void apply(Tokens& tokens) const override {
     Tokens out;
-    std::string run;
-    const auto flush = [&] {
-      if (run.empty()) return;
-      if (is_valid_utf8(run))
-        out.push_back(run);
-      else
-        out.insert(out.end(), run.size(), "\uFFFD");
-      run.clear();
-    };
-    for (std::string& token : tokens) {
-      const int byte = byte_value(token);
-      if (byte >= 0) {
-        run.push_back(static_cast<char>(byte));
-        continue;
-      }
-      flush();
-      out.push_back(std::move(token));
-    }
-    flush();
+    ByteRuns runs;
+    for (std::string& token : tokens) runs.push(std::move(token), out);
+    runs.finish(out);
     tokens = std::move(out);
   }
-
- private:
-  static int byte_value(const std::string& token) {
-    if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return -1;
-    const auto digit = [](char c) {
-      return c >= '0' && c <= '9'   ? c - '0'
-             : c >= 'A' && c <= 'F' ? c - 'A' + 10
-             : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                    : -1;
-    };
-    const int high = digit(token[3]), low = digit(token[4]);
-    return high < 0 || low < 0 ? -1 : high * 16 + low;
+  std::unique_ptr<DecoderStream> stream(bool fused) const override {
+    return fused ? Decoder::stream(fused) : std::make_unique<ByteRuns>();
   }
 };
 
@@ -128,17 +160,22 @@ class ReplaceDecoder : public Decoder {
   ReplaceDecoder(std::unique_ptr<Finder> finder, std::string content)
       : finder_(std::move(finder)), content_(std::move(content)) {}
   void apply(Tokens& tokens) const override {
-    std::vector<Span> spans;
-    for (std::string& token : tokens) {
-      find_spans(*finder_, token, spans);
-      std::string out;
-      for (const Span& span : spans)
-        out += span.match ? content_ : token.substr(span.start, span.end - span.start);
-      token = std::move(out);
-    }
+    for (std::string& token : tokens) replace(token);
+  }
+  std::unique_ptr<DecoderStream> stream(bool fused) const override {
+    if (fused) return Decoder::stream(fused);
+    return token_stream([this](std::string& token) { replace(token); });
   }
 
  private:
+  void replace(std::string& token) const {
+    std::vector<Span> spans;
+    find_spans(*finder_, token, spans);
+    std::string out;
+    for (const Span& span : spans)
+      out += span.match ? content_ : token.substr(span.start, span.end - span.start);
+    token = std::move(out);
+  }
   std::unique_ptr<Finder> finder_;
   std::string content_;
 };
@@ -149,16 +186,21 @@ class StripDecoder : public Decoder {
   StripDecoder(std::string content, int64_t start, int64_t stop)
       : content_(std::move(content)), start_(start), stop_(stop) {}
   void apply(Tokens& tokens) const override {
-    for (std::string& token : tokens) {
-      std::string_view s = token;
-      for (int64_t i = 0; i < start_ && s.starts_with(content_); ++i)
-        s.remove_prefix(content_.size());
-      for (int64_t i = 0; i < stop_ && s.ends_with(content_); ++i) s.remove_suffix(content_.size());
-      token = std::string(s);
-    }
+    for (std::string& token : tokens) strip(token);
+  }
+  std::unique_ptr<DecoderStream> stream(bool fused) const override {
+    if (!fused) return token_stream([this](std::string& token) { strip(token); });
+    return stop_ > 0 ? Decoder::stream(fused) : stripping_stream(content_, start_);
   }
 
  private:
+  void strip(std::string& token) const {
+    std::string_view s = token;
+    for (int64_t i = 0; i < start_ && s.starts_with(content_); ++i)
+      s.remove_prefix(content_.size());
+    for (int64_t i = 0; i < stop_ && s.ends_with(content_); ++i) s.remove_suffix(content_.size());
+    token = std::string(s);
+  }
   std::string content_;
   int64_t start_;
   int64_t stop_;
@@ -170,6 +212,17 @@ class SequenceDecoder : public Decoder {
       : parts_(std::move(parts)) {}
   void apply(Tokens& tokens) const override {
     for (const auto& part : parts_) part->apply(tokens);
+  }
+  std::unique_ptr<DecoderStream> stream(bool fused) const override {
+    std::vector<std::unique_ptr<DecoderStream>> stages;
+    for (const auto& part : parts_) {
+      stages.push_back(part->stream(fused));
+      fused = fused || part->fuses();
+    }
+    return chained_stream(std::move(stages));
+  }
+  bool fuses() const override {
+    return std::ranges::any_of(parts_, [](const auto& part) { return part->fuses(); });
   }
 
  private:
@@ -195,6 +248,10 @@ std::unique_ptr<Decoder> load_metaspace(const json& section, const std::string& 
 }
 
 }  // namespace
+
+std::unique_ptr<DecoderStream> Decoder::stream(bool fused) const {
+  return whole_stream([this](Tokens& tokens) { apply(tokens); }, fused);
+}
 
 std::unique_ptr<Decoder> load_decoder(const json& section, std::string_view source) {
   if (section.is_null()) return nullptr;

@@ -15,6 +15,17 @@ struct EncodeOptions {
   int64_t max_length = 0;          // > 0: truncate as `transformers` does (special tokens kept)
 };
 
+// Text of ids that come one by one, for streaming. All pieces together are what decode() gives for
+// all ids, and each is whole UTF-8: a character that takes several ids comes with its last one.
+class DecodeStream {
+ public:
+  virtual ~DecodeStream() = default;
+  // What can be said now; often empty within a character.
+  virtual std::string push(int32_t id) = 0;
+  // The rest: what never became a whole character is U+FFFD, as in decode(). Call once, at the end.
+  virtual std::string finish() = 0;
+};
+
 class Tokenizer {
  public:
   // A model folder (tokenizer.json; else vocab.json + merges.txt), or one of those files.
@@ -27,6 +38,9 @@ class Tokenizer {
   virtual std::vector<int32_t> encode(std::string_view text,
                                       const EncodeOptions& options = {}) const = 0;
   virtual std::string decode(const std::vector<int32_t>& ids, bool skip_special = true) const = 0;
+  // The tokenizer must outlive the stream. A decoder that needs the whole text (CLIP's) says
+  // nothing before finish().
+  virtual std::unique_ptr<DecodeStream> stream(bool skip_special = true) const;
   virtual int64_t vocab_size() const = 0;
   // -1 when there is none.
   virtual int32_t token_id(std::string_view token) const = 0;

@@ -6,6 +6,7 @@
 #include "parapet/core/files.h"
 #include "parapet/core/json.h"
 #include "parapet/core/strings.h"
+#include "parapet/text/tokenizer_sections.h"
 
 namespace parapet::text {
 namespace {
@@ -17,31 +18,6 @@ constexpr const char* kClipStart = "<|startoftext|>";
 constexpr const char* kClipEnd = "<|endoftext|>";
 constexpr const char* kClipPattern =
     R"(<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+)";
-
-json special_token(const char* content, const json& id) {
-  return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
-          {"rstrip", false}, {"normalized", false}, {"special", true}};
-}
-
-json byte_level(bool add_prefix_space) {
-  return {{"type", "ByteLevel"},
-          {"add_prefix_space", add_prefix_space},
-          {"trim_offsets", true},
-          {"use_regex", true}};
-}
-
-json bpe_model(const json& vocab, const json& merges, const json& unk, const char* suffix) {
-  return {{"type", "BPE"},
-          {"dropout", nullptr},
-          {"unk_token", unk},
-          {"continuing_subword_prefix", ""},
-          {"end_of_word_suffix", suffix},
-          {"fuse_unk", false},
-          {"byte_fallback", false},
-          {"ignore_merges", false},
-          {"vocab", vocab},
-          {"merges", merges}};
-}
 
 json clip_normalizer() {
   return {{"type", "Sequence"},
@@ -58,19 +34,7 @@ json clip_pre_tokenizer() {
              {"pattern", {{"Regex", kClipPattern}}},
              {"behavior", "Removed"},
              {"invert", true}},
-            byte_level(false)}}};
-}
-
-json assemble(json added, json normalizer, json pre_tokenizer, json post_processor, json model) {
-  return {{"version", "1.0"},
-          {"truncation", nullptr},
-          {"padding", nullptr},
-          {"added_tokens", std::move(added)},
-          {"normalizer", std::move(normalizer)},
-          {"pre_tokenizer", std::move(pre_tokenizer)},
-          {"post_processor", std::move(post_processor)},
-          {"decoder", byte_level(true)},
-          {"model", std::move(model)}};
+            byte_level_json(false)}}};
 }
 
 json read_merges(const fs::path& file) {
@@ -104,16 +68,17 @@ json clip_tokenizer_json(const json& vocab, const json& merges, std::string_view
                      {"cls", {kClipStart, id(kClipStart)}},
                      {"trim_offsets", false},
                      {"add_prefix_space", false}};
-  return assemble(
-      {special_token(kClipStart, id(kClipStart)), special_token(kClipEnd, id(kClipEnd))},
-      clip_normalizer(), clip_pre_tokenizer(), post, bpe_model(vocab, merges, kClipEnd, "</w>"));
+  return tokenizer_json(
+      {special_token_json(kClipStart, id(kClipStart)), special_token_json(kClipEnd, id(kClipEnd))},
+      clip_normalizer(), clip_pre_tokenizer(), post, byte_level_json(true),
+      bpe_model_json(vocab, merges, kClipEnd, "</w>"));
 }
 
 json gpt2_tokenizer_json(const json& vocab, const json& merges) {
   json added = json::array();
-  if (vocab.contains(kClipEnd)) added.push_back(special_token(kClipEnd, vocab[kClipEnd]));
-  return assemble(std::move(added), nullptr, byte_level(false), byte_level(false),
-                  bpe_model(vocab, merges, nullptr, ""));
+  if (vocab.contains(kClipEnd)) added.push_back(special_token_json(kClipEnd, vocab[kClipEnd]));
+  return tokenizer_json(std::move(added), nullptr, byte_level_json(false), byte_level_json(false),
+                        byte_level_json(true), bpe_model_json(vocab, merges));
 }
 
 json tokenizer_json_from_files(const fs::path& vocab_file, const fs::path& merges_file,
