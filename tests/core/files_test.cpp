@@ -119,6 +119,21 @@ TEST(Files, MissingFolderAndPipeAreDataErrors) {
   EXPECT_THAT(data_message([&] { read_file(folder / "pipe"); }), HasSubstr("not a regular file"));
 }
 
+TEST(Files, ReaderReadsAnyPartAndStopsAtTheEnd) {
+  const test::TempFolder folder;
+  write_file_atomic(folder / "a", "0123456789");
+  const FileReader reader(folder / "a");
+  EXPECT_EQ(reader.size(), 10);
+  char out[8] = {};
+  EXPECT_EQ(reader.read_at(3, out, 4), 4u);
+  EXPECT_EQ(std::string(out, 4), "3456");
+  EXPECT_EQ(reader.read_at(8, out, 8), 2u);
+  EXPECT_EQ(std::string(out, 2), "89");
+  EXPECT_EQ(reader.read_at(10, out, 8), 0u);
+  EXPECT_THROW(FileReader(folder.path()), DataError);
+  EXPECT_THROW(FileReader(folder / "missing"), DataError);
+}
+
 TEST(Files, MapIsPrivate) {
   const test::TempFolder folder;
   write_file_atomic(folder / "x", "abc");

@@ -85,6 +85,27 @@ void copy_file_atomic(const fs::path& from, const fs::path& to) {
   });
 }
 
+FileReader::FileReader(const fs::path& file) : file_(file) {
+  struct stat info {};
+  fd_ = open_for_read(file, info);
+  size_ = info.st_size;
+}
+
+FileReader::~FileReader() { ::close(fd_); }
+
+size_t FileReader::read_at(int64_t offset, char* out, size_t count) const {
+  size_t done = 0;
+  while (done < count) {
+    const ssize_t n = ::pread(fd_, out + done, count - done,
+                              static_cast<off_t>(offset) + static_cast<off_t>(done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw DataError(file_.string(), std::string("read failed: ") + std::strerror(errno));
+    if (n == 0) break;
+    done += static_cast<size_t>(n);
+  }
+  return done;
+}
+
 std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& file) {
   struct stat info {};
   Descriptor in{open_for_read(file, info)};

@@ -30,6 +30,24 @@ using ByteSink = std::function<void(std::string_view)>;
 void write_file_atomic(const std::filesystem::path& file,
                        const std::function<void(const ByteSink&)>& write);
 
+// A regular file read piece by piece: for files larger than memory, and for readers that skip.
+class FileReader {
+ public:
+  // DataError when the file is missing or not a regular file. Never waits for a pipe's writer.
+  explicit FileReader(const std::filesystem::path& file);
+  ~FileReader();
+  FileReader(const FileReader&) = delete;
+  FileReader& operator=(const FileReader&) = delete;
+  int64_t size() const { return size_; }  // when it was opened
+  // Up to `count` bytes from `offset` on; 0 at the end. DataError when reading fails.
+  size_t read_at(int64_t offset, char* out, size_t count) const;
+
+ private:
+  std::filesystem::path file_;
+  int fd_;
+  int64_t size_;
+};
+
 // A whole file mapped privately (copy on write), so tensors may alias it. Unmapped when the last
 // owner goes.
 class MappedFile {
