@@ -27,14 +27,20 @@ inline std::filesystem::path make_media(const std::filesystem::path& folder,
   return folder / name;
 }
 
-// What `ffmpeg ARGUMENTS OUT` writes, as values of one type.
+// A file of raw values of one type.
 template <class T>
-std::vector<T> ffmpeg_output(const std::filesystem::path& folder, const std::string& arguments) {
-  ffmpeg(folder, arguments + " ffmpeg-output.raw");
-  const std::string bytes = read_file(folder / "ffmpeg-output.raw");
+std::vector<T> values_of(const std::filesystem::path& file) {
+  const std::string bytes = read_file(file);
   std::vector<T> values(bytes.size() / sizeof(T));
   std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
   return values;
+}
+
+// What `ffmpeg ARGUMENTS OUT` writes.
+template <class T>
+std::vector<T> ffmpeg_output(const std::filesystem::path& folder, const std::string& arguments) {
+  ffmpeg(folder, arguments + " ffmpeg-output.raw");
+  return values_of<T>(folder / "ffmpeg-output.raw");
 }
 
 }  // namespace parapet::test

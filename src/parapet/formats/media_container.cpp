@@ -13,13 +13,11 @@ extern "C" {
 
 #include "parapet/core/error.h"
 #include "parapet/core/strings.h"
-#include "parapet/formats/media_decoder.h"
+#include "parapet/formats/media_allowed.h"
 
 namespace parapet::media_detail {
 namespace {
 
-// What is read, by the names of FFmpeg's demuxers. None of them opens another file.
-constexpr const char* kFormats = "wav,w64,aiff,mp3,flac,ogg,aac,mov,matroska,avi,gif";
 constexpr int kBufferBytes = 64 << 10;
 // A file is read a few times over: headers, an index, the packets. One that sends its reader in
 // circles is left.

@@ -9,10 +9,6 @@ struct AVCodecContext;
 
 namespace parapet::media_detail {
 
-// FFmpeg's decoders that are used, by name: what the formats we read hold in practice. All others
-// stay shut.
-extern const char* const kDecoders;
-
 class Decoder {
  public:
   // DataError when the stream's coding is not one we read, or its header is damaged.
