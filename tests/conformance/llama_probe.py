@@ -8,7 +8,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from clip_probe import BUILD, noise
 
@@ -27,10 +27,18 @@ SMOL = dict(vocab_size=4096, hidden_size=576, intermediate_size=1536, num_hidden
             rms_norm_eps=1e-5, tie_word_embeddings=True,
             rope_parameters={"rope_type": "default", "rope_theta": 100000.0})
 
+# Qwen2-0.5B's heads (14 of 64, two for keys and values) and rotary base; fewer layers and tokens.
+QWEN2 = dict(model_type="qwen2", vocab_size=4096, hidden_size=896, intermediate_size=1024,
+             num_hidden_layers=2, num_attention_heads=14, num_key_value_heads=2,
+             max_position_embeddings=32768, tie_word_embeddings=True,
+             rope_parameters={"rope_type": "default", "rope_theta": 1000000.0})
+
 
 def make(config, seed=0):
     """Weights that make a swapped or forgotten one show: norms and biases have them too."""
-    model = LlamaForCausalLM(LlamaConfig(**config)).eval()
+    qwen2 = config.get("model_type") == "qwen2"
+    model = (Qwen2ForCausalLM(Qwen2Config(**config)) if qwen2
+             else LlamaForCausalLM(LlamaConfig(**config))).eval()
     with torch.no_grad():
         for i, (name, parameter) in enumerate(model.named_parameters()):
             start = seed * 1000 + i

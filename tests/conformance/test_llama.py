@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from llama_probe import LLAMA3, PROBE, SFT, SMOL, TINY, compare, make, make_inputs, reference, run, \
+from llama_probe import LLAMA3, PROBE, QWEN2, SFT, SMOL, TINY, compare, make, make_inputs, reference, run, \
     run_probe, save_file
 
 VARIANTS = {
@@ -19,6 +19,8 @@ VARIANTS = {
                                         "original_max_position_embeddings": 16}),
     "wide_heads": dict(TINY, head_dim=16, num_key_value_heads=1),
     "smol": SMOL,
+    "qwen2": QWEN2,
+    "qwen2_untied": dict(TINY, model_type="qwen2", rms_norm_eps=1e-5),
 }
 
 
@@ -150,12 +152,13 @@ def test_bf16_compute(saved, tmp_path):
         assert near >= (0.99 if "norm" in name else 0.999), (name, near)
 
 
-@pytest.mark.parametrize("variant", ["untied", "tied", "biases", "llama3", "yarn"])
+@pytest.mark.parametrize("variant", ["untied", "tied", "biases", "llama3", "yarn", "qwen2",
+                                     "qwen2_untied"])
 def test_saved_folder_loads_in_transformers_and_here(saved, tmp_path, variant):
     model, folder = saved(VARIANTS[variant])
     run([PROBE, "--model", folder, "--save", tmp_path / "again"])
     stored = load_file(tmp_path / "again/model.safetensors")
-    assert ("lm_head.weight" in stored) == (variant != "tied")
+    assert ("lm_head.weight" in stored) == (variant not in ("tied", "qwen2"))
     assert set(stored) == set(load_file(folder / "model.safetensors"))
     again, info = AutoModelForCausalLM.from_pretrained(tmp_path / "again", output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]

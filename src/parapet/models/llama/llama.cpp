@@ -34,7 +34,7 @@ LlamaAttention::LlamaAttention(const LlamaConfig& config)
       q_proj_(config.hidden_size, heads_ * config.head_dim, config.attention_bias),
       k_proj_(config.hidden_size, kv_heads_ * config.head_dim, config.attention_bias),
       v_proj_(config.hidden_size, kv_heads_ * config.head_dim, config.attention_bias),
-      o_proj_(heads_ * config.head_dim, config.hidden_size, config.attention_bias) {}
+      o_proj_(heads_ * config.head_dim, config.hidden_size, config.output_bias) {}
 
 at::Tensor LlamaAttention::forward(const at::Tensor& x, const LlamaPass& pass,
                                    int64_t layer) const {

@@ -1,6 +1,6 @@
-// Llama (arXiv 2302.13971, 2407.21783): a decoder of pre-normed blocks with rotary positions,
-// grouped heads and gated MLPs. Member names are Hugging Face's, so parameter paths are checkpoint
-// names.
+// Llama (arXiv 2302.13971, 2407.21783) and Qwen2 (arXiv 2407.10671): a decoder of pre-normed blocks
+// with rotary positions, grouped heads and gated MLPs. Member names are Hugging Face's, so
+// parameter paths are checkpoint names.
 #pragma once
 #include <filesystem>
 #include <optional>
@@ -143,7 +143,7 @@ class LlamaModel final : public Model {
   std::optional<nn::Linear> lm_head_;  // none where it is the embedding table
 };
 
-// Llama in the registry: model_type llama.
+// Llama in the registry: model_type llama and qwen2.
 ModelFamily llama_family();
 
 }  // namespace parapet

@@ -37,6 +37,30 @@ void check_heads(const LlamaConfig& config, const std::string& source) {
                                 std::to_string(config.num_key_value_heads));
 }
 
+// Qwen2 files can ask for attention to the nearest tokens only in some layers; no published one
+// does.
+void check_full_attention(const json& object, const std::string& source) {
+  if (json_field_or<bool>(object, "use_sliding_window", false, source))
+    throw DataError(source, "field 'use_sliding_window': windows of attention are not supported");
+  if (!given(object, "layer_types")) return;
+  for (const auto& type : json_field<std::vector<std::string>>(object, "layer_types", source))
+    if (type != "full_attention")
+      throw DataError(source,
+                      "field 'layer_types' has '" + type + "', only full_attention is supported");
+}
+
+// What the two classes of `transformers` have that the other has not.
+json own_fields(const LlamaConfig& config) {
+  if (config.is_qwen2())
+    return {{"architectures", {"Qwen2ForCausalLM"}},
+            {"use_sliding_window", false},
+            {"sliding_window", nullptr}};
+  return {{"architectures", {"LlamaForCausalLM"}},
+          {"head_dim", config.head_dim},
+          {"attention_bias", config.attention_bias},
+          {"mlp_bias", config.mlp_bias}};
+}
+
 }  // namespace
 
 LlamaConfig LlamaConfig::load(const std::filesystem::path& model_dir) {
@@ -47,6 +71,10 @@ LlamaConfig LlamaConfig::load(const std::filesystem::path& model_dir) {
 LlamaConfig LlamaConfig::parse(const json& object, const std::string& source) {
   if (!object.is_object()) throw DataError(source, "must be a JSON object");
   LlamaConfig config;
+  config.model_type = json_field_or<std::string>(object, "model_type", "llama", source);
+  if (config.model_type != "llama" && !config.is_qwen2())
+    throw DataError(source, "field 'model_type' is '" + config.model_type +
+                                "'; language models here are llama and qwen2");
   auto size = [&](const char* field, int64_t fallback, int64_t most) {
     return bounded_field(object, field, fallback, 1, most, source);
   };
@@ -66,8 +94,14 @@ LlamaConfig LlamaConfig::parse(const json& object, const std::string& source) {
   config.initializer_range = bounded_number(object, "initializer_range", 0.02, 0, 10, source);
   config.hidden_act = nn::activation_from_name(
       json_field_or<std::string>(object, "hidden_act", "silu", source), source);
-  config.attention_bias = json_field_or<bool>(object, "attention_bias", false, source);
-  config.mlp_bias = json_field_or<bool>(object, "mlp_bias", false, source);
+  if (config.is_qwen2()) {
+    config.attention_bias = true;
+    check_full_attention(object, source);
+  } else {
+    config.attention_bias = json_field_or<bool>(object, "attention_bias", false, source);
+    config.output_bias = config.attention_bias;
+    config.mlp_bias = json_field_or<bool>(object, "mlp_bias", false, source);
+  }
   config.tie_word_embeddings = json_field_or<bool>(object, "tie_word_embeddings", false, source);
   config.bos_token_id = token_field(object, "bos_token_id", source);
   config.pad_token_id = token_field(object, "pad_token_id", source);
@@ -84,8 +118,7 @@ json LlamaConfig::to_json() const {
   json eos = nullptr;
   if (eos_token_ids.size() == 1) eos = eos_token_ids.front();
   if (eos_token_ids.size() > 1) eos = eos_token_ids;
-  json object = {{"architectures", {"LlamaForCausalLM"}},
-                 {"model_type", "llama"},
+  json object = {{"model_type", model_type},
                  {"dtype", "float32"},
                  {"vocab_size", vocab_size},
                  {"hidden_size", hidden_size},
@@ -93,19 +126,17 @@ json LlamaConfig::to_json() const {
                  {"num_hidden_layers", num_hidden_layers},
                  {"num_attention_heads", num_attention_heads},
                  {"num_key_value_heads", num_key_value_heads},
-                 {"head_dim", head_dim},
                  {"max_position_embeddings", max_position_embeddings},
                  {"rms_norm_eps", rms_norm_eps},
                  {"initializer_range", initializer_range},
                  {"hidden_act", nn::activation_name(hidden_act)},
-                 {"attention_bias", attention_bias},
                  {"attention_dropout", 0.0},
-                 {"mlp_bias", mlp_bias},
                  {"tie_word_embeddings", tie_word_embeddings},
                  {"use_cache", true},
                  {"bos_token_id", token(bos_token_id)},
                  {"pad_token_id", token(pad_token_id)},
                  {"eos_token_id", eos}};
+  object.update(own_fields(*this));
   write_rotary(object, rotary);
   return object;
 }

@@ -1,4 +1,5 @@
-// Llama's configuration as Hugging Face writes it (Llama 2 and 3, Vicuna, SmolLM2).
+// The configuration of Llama (2 and 3, Vicuna, SmolLM2) and Qwen2 (2 and 2.5) as Hugging Face
+// writes it. Qwen2 is the same decoder with biases on queries, keys and values.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 
@@ -14,6 +15,7 @@
 namespace parapet {
 
 struct LlamaConfig {
+  std::string model_type = "llama";  // or "qwen2"
   int64_t vocab_size = 32000;
   int64_t hidden_size = 4096;
   int64_t intermediate_size = 11008;
@@ -25,12 +27,15 @@ struct LlamaConfig {
   double rms_norm_eps = 1e-6;
   double initializer_range = 0.02;
   nn::Activation hidden_act = nn::Activation::kSilu;
-  bool attention_bias = false;  // on q, k, v and o
+  bool attention_bias = false;  // on q, k and v
+  bool output_bias = false;     // on o; as attention_bias for Llama, never for Qwen2
   bool mlp_bias = false;
   bool tie_word_embeddings = false;  // the output layer is the embedding table
   nn::RotaryOptions rotary;
   std::optional<int64_t> bos_token_id, pad_token_id;
   std::vector<int64_t> eos_token_ids;  // any of them ends a text; may be empty
+
+  bool is_qwen2() const { return model_type == "qwen2"; }
 
   // DataError names file and field for wrong types, sizes that do not divide, and values beyond any
   // published model (caps before allocation).

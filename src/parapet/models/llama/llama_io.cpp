@@ -52,8 +52,8 @@ LlamaModel LlamaModel::random(const LlamaConfig& config, uint64_t seed) {
 
 ModelFamily llama_family() {
   return {.name = "llama",
-          .model_types = {"llama"},
-          .architectures = {"LlamaForCausalLM"},
+          .model_types = {"llama", "qwen2"},
+          .architectures = {"LlamaForCausalLM", "Qwen2ForCausalLM"},
           .load = [](const fs::path& folder,
                      const LoadModelOptions& options) -> std::unique_ptr<Model> {
             return std::make_unique<LlamaModel>(LlamaModel::load(folder, options));
