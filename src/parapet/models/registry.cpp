@@ -8,6 +8,7 @@
 #include "parapet/core/strings.h"
 #include "parapet/models/clip/clip.h"
 #include "parapet/models/llama/llama.h"
+#include "parapet/models/llava/llava.h"
 
 namespace parapet {
 namespace {
@@ -50,7 +51,7 @@ const ModelFamily& by_architecture(const nlohmann::json& config, const std::stri
 }  // namespace
 
 const std::vector<ModelFamily>& model_families() {
-  static const std::vector<ModelFamily> families = {clip_family(), llama_family()};
+  static const std::vector<ModelFamily> families = {clip_family(), llama_family(), llava_family()};
   return families;
 }
 

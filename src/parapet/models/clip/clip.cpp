@@ -140,24 +140,28 @@ ClipVisionTower::ClipVisionTower(const ClipVisionConfig& config)
                          config.layer_norm_eps, config.hidden_act);
 }
 
-at::Tensor ClipVisionTower::embed(const at::Tensor& pixels) const {
-  if (pixels.dim() != 4 || pixels.size(1) != 3 || pixels.size(2) != config_.image_size ||
-      pixels.size(3) != config_.image_size)
-    throw DataError("pixels", "must be [n, 3, " + std::to_string(config_.image_size) + ", " +
-                                  std::to_string(config_.image_size) + "]");
-  const int64_t n = pixels.size(0), p = config_.patch_size;
+at::Tensor cut_patches(const at::Tensor& pixels, int64_t image_size, int64_t patch_size) {
+  if (pixels.dim() != 4 || pixels.size(1) != 3 || pixels.size(2) != image_size ||
+      pixels.size(3) != image_size)
+    throw DataError("pixels", "must be [n, 3, " + std::to_string(image_size) + ", " +
+                                  std::to_string(image_size) + "]");
+  const int64_t n = pixels.size(0), p = patch_size;
   // Pixels beyond the last whole patch are unused, as in a strided convolution.
-  const int64_t grid = config_.image_size / p;
-  at::Tensor patches = pixels.slice(2, 0, grid * p).slice(3, 0, grid * p);
-  patches = patches.reshape({n, 3, grid, p, grid, p})
-                .permute({0, 2, 4, 1, 3, 5})
-                .reshape({n, grid * grid, 3 * p * p});
+  const int64_t grid = image_size / p;
+  const at::Tensor whole = pixels.slice(2, 0, grid * p).slice(3, 0, grid * p);
+  return whole.reshape({n, 3, grid, p, grid, p})
+      .permute({0, 2, 4, 1, 3, 5})
+      .reshape({n, grid * grid, 3 * p * p});
+}
+
+at::Tensor ClipVisionTower::embed(const at::Tensor& pixels) const {
+  const at::Tensor patches = cut_patches(pixels, config_.image_size, config_.patch_size);
+  const int64_t n = pixels.size(0), count = patches.size(1);
   const at::Tensor embedded = patch_embedding_.forward(patches);
   const auto type = embedded.scalar_type();
   const at::Tensor cls =
       nn::as_type(class_embedding_.value, type).view({1, 1, -1}).expand({n, 1, embedded.size(2)});
-  const at::Tensor x =
-      at::cat({cls, embedded}, 1) + position_embedding_.rows(grid * grid + 1, type);
+  const at::Tensor x = at::cat({cls, embedded}, 1) + position_embedding_.rows(count + 1, type);
   return pre_layrnorm_.forward(x);
 }
 
@@ -178,6 +182,12 @@ ClipHidden ClipVisionTower::hidden(const at::Tensor& pixels) const {
   out.last_hidden_state = out.hidden_states.back();
   out.pooler_output = post_layernorm_.forward(out.last_hidden_state.select(1, 0));
   return out;
+}
+
+at::Tensor ClipVisionTower::after_layers(const at::Tensor& pixels, int64_t count) const {
+  at::Tensor x = embed(pixels);
+  for (int64_t i = 0; i < count; ++i) x = layers_[static_cast<size_t>(i)].forward(x, false, {});
+  return x;
 }
 
 // ---- both towers -----------------------------------------------------------

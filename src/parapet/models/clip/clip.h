@@ -92,6 +92,10 @@ class ClipTextTower {
   nn::LayerNorm final_layer_norm_;
 };
 
+// pixels [n, 3, size, size] -> [n, patches, 3 * patch * patch], in the order of a strided
+// convolution's weights. DataError on another shape; `image_size` is the expected size.
+at::Tensor cut_patches(const at::Tensor& pixels, int64_t image_size, int64_t patch_size);
+
 class ClipVisionTower {
  public:
   ClipVisionTower() = default;
@@ -99,6 +103,8 @@ class ClipVisionTower {
   // pixels [n, 3, size, size], normalised -> pooled [n, width].
   at::Tensor pooled(const at::Tensor& pixels) const;
   ClipHidden hidden(const at::Tensor& pixels) const;
+  // hidden_states[count] of `hidden`; layers above are not computed.
+  at::Tensor after_layers(const at::Tensor& pixels, int64_t count) const;
   template <class Self, class Visit>
   static void parts(Self& self, Visit&& visit) {
     visit("embeddings.class_embedding", self.class_embedding_);

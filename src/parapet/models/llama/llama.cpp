@@ -135,7 +135,11 @@ at::Tensor LlamaModel::head_weight() const {
 }
 
 nn::TokenLoss LlamaModel::loss(const LlamaInput& input, const at::Tensor& labels) const {
-  return nn::next_token_loss(hidden(input), head_weight(), labels);
+  return loss_of(hidden(input), labels);
+}
+
+nn::TokenLoss LlamaModel::loss_of(const at::Tensor& hidden, const at::Tensor& labels) const {
+  return nn::next_token_loss(hidden, head_weight(), labels);
 }
 
 nn::KvCache LlamaModel::make_cache() const {

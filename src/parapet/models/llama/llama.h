@@ -120,6 +120,8 @@ class LlamaModel final : public Model {
   // Of each label from what stands before it, see nn::next_token_loss; all logits never exist
   // together. Labels int64 [b, t], as long as the input.
   nn::TokenLoss loss(const LlamaInput& input, const at::Tensor& labels) const;
+  // The same from last hidden states [b, t, width].
+  nn::TokenLoss loss_of(const at::Tensor& hidden, const at::Tensor& labels) const;
   // A cache for this model, bounded by its context.
   nn::KvCache make_cache() const;
 
