@@ -147,10 +147,10 @@ TEST(LogMel, ReadsTheFilesOfTransformers) {
                         {"dither", 0.0},
                         {"return_attention_mask", true},
                         {"processor_class", "Qwen2AudioProcessor"}};
-  write_file_atomic(folder / "processor_config.json", json{{"feature_extractor", whisper}}.dump());
-  EXPECT_EQ(LogMel::load(folder.path()).options().mel_bins, 128);
   write_file_atomic(folder / "preprocessor_config.json", json{{"feature_size", 80}}.dump());
   EXPECT_EQ(LogMel::load(folder.path()).options().mel_bins, 80);
+  write_file_atomic(folder / "processor_config.json", json{{"feature_extractor", whisper}}.dump());
+  EXPECT_EQ(LogMel::load(folder.path()).options().mel_bins, 128);
   for (const auto& [field, value] :
        std::vector<std::pair<std::string, json>>{{"dither", 0.1},
                                                  {"n_fft", 401},
