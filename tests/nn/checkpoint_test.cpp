@@ -10,6 +10,9 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/core/json.h"
+#include "parapet/nn/linear.h"
+#include "parapet/nn/lora.h"
+#include "support/live_bytes.h"
 #include "support/temp_folder.h"
 
 namespace parapet::nn {
@@ -171,6 +174,66 @@ TEST_F(SavedCheckpoint, AnEarlierSaveLeavesNoWeightsBehind) {
   save_checkpoint(folder_.path(), changed, 140);
   EXPECT_EQ(files().size(), 5u);  // two shards and their index
   expect_loads(changed);
+}
+
+// A model with adapters, of which one file tensor may need several.
+class Adapted : public Module {
+ public:
+  Adapted() {
+    for (int i = 0; i < 6; ++i) layers_.emplace_back(64, 64, false);
+  }
+  template <class Self, class Visit>
+  static void parts(Self& self, Visit&& visit) {
+    visit("layers", self.layers_);
+  }
+  void walk(const Visitor& visitor) override { walk_parts("", *this, visitor); }
+  void walk(const ConstVisitor& visitor) const override { walk_parts("", *this, visitor); }
+
+ private:
+  std::vector<Linear> layers_;
+};
+
+Adapted adapted() {
+  Adapted model;
+  each_parameter(model,
+                 [](const std::string&, Parameter& p) { p.value = at::rand(p.shape, at::kFloat); });
+  LoraOptions lora;
+  lora.targets = {"0", "1", "2", "3", "4", "5"};
+  lora.r = 2;
+  add_lora(model, lora, 1);
+  for (auto& [name, tensor] : lora_parameters(model)) tensor.uniform_(-1, 1);
+  return model;
+}
+
+constexpr int64_t kLayerBytes = 64 * 64 * 4;
+
+TEST_F(SavedCheckpoint, AdaptersAreMergedOneShardAtATime) {
+  const at::NoGradGuard no_grad;
+  const Adapted model = adapted();
+  const NamedTensors merged = checkpoint_tensors(model);
+  save_checkpoint(folder_.path(), model, {}, kLayerBytes);
+  EXPECT_EQ(files().size(), 7u);
+  expect_loads(merged);
+  // A merge holds the layer's copy and its update.
+  const test::LiveBytes live;
+  save_checkpoint(folder_.path(), model, {}, kLayerBytes);
+  EXPECT_LE(live.peak(), 3 * kLayerBytes);
+  EXPECT_EQ(live.now(), 0);
+}
+
+TEST_F(SavedCheckpoint, RulesThatStackAndSplitWorkAcrossShards) {
+  const at::NoGradGuard no_grad;
+  const Adapted model = adapted();
+  const TensorMap map({split("stack", {"layers.0.weight", "layers.3.weight"}),
+                       concat({"upper", "lower"}, "layers.1.weight"),
+                       rename("other.{}.weight", "layers.{}.weight")});
+  const NamedTensors whole = map.to_file(checkpoint_tensors(model));
+  save_checkpoint(folder_.path(), model, map, kLayerBytes / 2);
+  EXPECT_GE(files().size(), 6u);
+  expect_loads(whole);
+  save_checkpoint(folder_.path(), model, map, 100 * kLayerBytes);
+  EXPECT_THAT(files(), ElementsAre("model.safetensors"));
+  expect_loads(whole);
 }
 
 }  // namespace

@@ -14,8 +14,7 @@ namespace parapet {
 void Model::save(const std::filesystem::path& folder, const std::filesystem::path& assets,
                  const SaveModelOptions& options) const {
   std::filesystem::create_directories(folder);
-  nn::save_checkpoint(folder, tensor_map().to_file(nn::checkpoint_tensors(*this)),
-                      options.max_shard_bytes);
+  nn::save_checkpoint(folder, *this, tensor_map(), options.max_shard_bytes);
   nlohmann::json config = config_json();
   config["dtype"] = weight_type_name(*this);
   save_json(folder / "config.json", config);

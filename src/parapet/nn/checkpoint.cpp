@@ -228,19 +228,23 @@ NamedTensors named_parameters(const Module& module) {
   return tensors;
 }
 
-NamedTensors checkpoint_tensors(const Module& module) {
+NamedTensors checkpoint_tensors(const Module& module,
+                                const std::function<bool(const std::string&)>& wanted) {
   NamedTensors tensors;
   TensorDict merged;
+  const auto asked = [&](const std::string& name) { return !wanted || wanted(name); };
   ConstVisitor visitor;
   visitor.linear = [&](const std::string& path, const Linear& linear) {
-    if (linear.lora) merged[path + ".weight"] = merged_weight(linear);
+    const std::string name = path + ".weight";
+    if (linear.lora && asked(name)) merged[name] = merged_weight(linear);
   };
   visitor.parameter = [&](const std::string& name, const Parameter& parameter) {
+    if (!asked(name)) return;
     const auto it = merged.find(name);
     tensors.emplace_back(name, it == merged.end() ? parameter.value : it->second);
   };
   visitor.buffer = [&](const std::string& name, const Buffer& buffer) {
-    if (buffer.saved) tensors.emplace_back(name, buffer.value);
+    if (buffer.saved && asked(name)) tensors.emplace_back(name, buffer.value);
   };
   module.walk(visitor);
   return tensors;

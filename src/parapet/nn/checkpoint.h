@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -50,9 +51,18 @@ std::vector<std::filesystem::path> save_checkpoint(const std::filesystem::path& 
                                                    int64_t max_shard_bytes,
                                                    const std::string& stem = "model");
 
+// The same of a module, under the names of files. Adapters are merged into what is written, one
+// shard at a time: at no time is there a second copy of more than a shard.
+std::vector<std::filesystem::path> save_checkpoint(const std::filesystem::path& folder,
+                                                   const Module& module, const TensorMap& map,
+                                                   int64_t max_shard_bytes,
+                                                   const std::string& stem = "model");
+
 NamedTensors named_parameters(const Module& module);
-// What a checkpoint holds: parameters with adapters merged into them, and saved buffers.
-NamedTensors checkpoint_tensors(const Module& module);
+// What a checkpoint holds: parameters with adapters merged into them, and saved buffers; of those
+// names that `wanted` says yes to, where it is given.
+NamedTensors checkpoint_tensors(const Module& module,
+                                const std::function<bool(const std::string&)>& wanted = {});
 // SHA-256 over names, shapes and bytes of parameters and saved buffers: equal hashes mean
 // bit-identical weights.
 std::string parameters_hash(const Module& module);

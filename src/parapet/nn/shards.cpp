@@ -1,9 +1,10 @@
 // A model's weights as one file or as shards with an index, as `transformers` names them.
-#include <ATen/core/Tensor.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "parapet/core/json.h"
 #include "parapet/nn/checkpoint.h"
@@ -56,16 +57,18 @@ void remove_stale(const fs::path& folder, const std::string& stem,
   for (const fs::path& file : stale) fs::remove(file);
 }
 
-}  // namespace
+// `sizes` says what will be written; `make` gives the tensors of one shard when it is its turn.
+using MakeShard = std::function<NamedTensors(const NamedTensors& shard)>;
 
-std::vector<fs::path> save_checkpoint(const fs::path& folder, const NamedTensors& tensors,
-                                      int64_t max_shard_bytes, const std::string& stem) {
-  const auto shards = cut(tensors, max_shard_bytes);
+std::vector<fs::path> write_shards(const fs::path& folder, const NamedTensors& sizes,
+                                   int64_t max_shard_bytes, const std::string& stem,
+                                   const MakeShard& make) {
+  const auto shards = cut(sizes, max_shard_bytes);
   const fs::path index = folder / (stem + ".safetensors.index.json");
   std::vector<fs::path> written;
   if (shards.size() == 1) {
     written.push_back(folder / (stem + ".safetensors"));
-    save_tensors(written[0], shards[0]);
+    save_tensors(written[0], make(shards[0]));
     remove_stale(folder, stem, written);
     return written;
   }
@@ -75,7 +78,7 @@ std::vector<fs::path> save_checkpoint(const fs::path& folder, const NamedTensors
   int64_t bytes = 0, elements = 0;
   for (size_t i = 0; i < shards.size(); ++i) {
     const std::string name = shard_name(stem, i, shards.size());
-    save_tensors(folder / name, shards[i]);
+    save_tensors(folder / name, make(shards[i]));
     written.push_back(folder / name);
     for (const auto& [key, tensor] : shards[i]) {
       weight_map[key] = name;
@@ -88,6 +91,50 @@ std::vector<fs::path> save_checkpoint(const fs::path& folder, const NamedTensors
   written.push_back(index);
   remove_stale(folder, stem, written);
   return written;
+}
+
+// The checkpoint's names, shapes and types without values. A merged weight has those of its base.
+NamedTensors outline(const Module& module) {
+  NamedTensors tensors;
+  const auto add = [&](const std::string& name, const at::Tensor& value) {
+    tensors.emplace_back(name,
+                         at::empty(value.sizes(), value.options().device(c10::DeviceType::Meta)));
+  };
+  ConstVisitor visitor;
+  visitor.parameter = [&](const std::string& name, const Parameter& p) { add(name, p.value); };
+  visitor.buffer = [&](const std::string& name, const Buffer& buffer) {
+    if (buffer.saved) add(name, buffer.value);
+  };
+  module.walk(visitor);
+  return tensors;
+}
+
+}  // namespace
+
+std::vector<fs::path> save_checkpoint(const fs::path& folder, const NamedTensors& tensors,
+                                      int64_t max_shard_bytes, const std::string& stem) {
+  return write_shards(folder, tensors, max_shard_bytes, stem,
+                      [](const NamedTensors& shard) { return shard; });
+}
+
+std::vector<fs::path> save_checkpoint(const fs::path& folder, const Module& module,
+                                      const TensorMap& map, int64_t max_shard_bytes,
+                                      const std::string& stem) {
+  return write_shards(
+      folder, map.to_file(outline(module)), max_shard_bytes, stem, [&](const NamedTensors& shard) {
+        std::set<std::string> names;
+        for (const auto& [name, tensor] : shard) names.insert(name);
+        // What a rule makes several file tensors of may lie in two shards.
+        const auto part = map.to_file(checkpoint_tensors(module, [&](const std::string& name) {
+          for (const std::string& in_file : map.file_names(name))
+            if (names.contains(in_file)) return true;
+          return false;
+        }));
+        NamedTensors made;
+        for (const auto& [name, tensor] : part)
+          if (names.contains(name)) made.emplace_back(name, tensor);
+        return made;
+      });
 }
 
 }  // namespace parapet::nn

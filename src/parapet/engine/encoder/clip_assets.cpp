@@ -4,8 +4,14 @@
 #include "parapet/core/files.h"
 #include "parapet/engine/encoder/model_stamp.h"
 #include "parapet/models/model_folder.h"
+#include "parapet/models/registry.h"
 
 namespace parapet {
+
+ClipConfig load_clip_config(const std::filesystem::path& folder) {
+  require_family(folder, "clip", "embedding images and texts");
+  return ClipConfig::load(folder);
+}
 
 ClipAssets load_clip_assets(const std::filesystem::path& folder, const ClipConfig& config) {
   const ModelStamp stamp({folder});

@@ -11,6 +11,10 @@
 
 namespace parapet {
 
+// The configuration of a CLIP folder: what every backend opens first. DataError names a folder of
+// another family, or the model_type that no model here has.
+ClipConfig load_clip_config(const std::filesystem::path& folder);
+
 struct ClipAssets {
   std::shared_ptr<const Tokenizer> tokenizer;  // null when the model has no text tower
   std::optional<ImageProcessor> processor;     // empty when it has no vision tower

@@ -53,7 +53,7 @@ class NativeEncoder final : public PatchPipeline {
 std::unique_ptr<Encoder> load(const fs::path& folder, const QuantizationRanges& ranges,
                               const ModelStamp& stamp, const EncoderOptions& options,
                               const Context& context) {
-  const ClipConfig config = ClipConfig::load(folder);
+  const ClipConfig config = load_clip_config(folder);
   const std::string obstacle = Int8Tower::obstacle(config, ranges);
   if (!obstacle.empty())
     throw UsageError("--backend native: " + obstacle + "; use --backend openvino");
@@ -80,7 +80,7 @@ std::unique_ptr<Encoder> load(const fs::path& folder, const QuantizationRanges& 
 
 std::string native_obstacle(const fs::path& model) {
   if (!has_quantization(model)) return "the folder holds no quantization ranges";
-  const ClipConfig config = ClipConfig::load(model);
+  const ClipConfig config = load_clip_config(model);
   return Int8Tower::obstacle(config, QuantizationRanges::peek(model, config));
 }
 
@@ -112,13 +112,14 @@ std::unique_ptr<Encoder> open_native_encoder(const fs::path& folder, const Encod
     throw UsageError(
         "--backend native takes no --adapter: merge it (`parapet export --to hf --adapter ...`), "
         "then quantize the result");
+  const ClipConfig config = load_clip_config(folder);
   if (!has_quantization(folder))
     throw UsageError("--backend native: " + (folder / "quantization.safetensors").string() +
                      " is missing. Make a quantized folder with `parapet quantize --model " +
                      folder.string() + " --calibration DATA --out Q`");
   const ModelStamp stamp({folder});
   const QuantizationRanges ranges =
-      QuantizationRanges::load(folder, ClipConfig::load(folder), weights_file_hash(folder));
+      QuantizationRanges::load(folder, config, weights_file_hash(folder));
   return load(folder, ranges, stamp, options, context);
 }
 

@@ -98,11 +98,14 @@ void release(ClipModel& model, std::string_view prefix) {
   });
 }
 
-// What the weights' hash stands for.
+// A folder's configuration, and what the hash of its weights stands for.
 struct Hashed {
   explicit Hashed(const fs::path& folder, const std::string& adapter)
-      : stamp({folder, adapter}), weights(weights_file_hash(folder)) {}
+      : stamp({folder, adapter}),
+        config(load_clip_config(folder)),
+        weights(weights_file_hash(folder)) {}
   ModelStamp stamp;  // from before the hash
+  ClipConfig config;
   std::string weights;
 };
 
@@ -111,7 +114,7 @@ std::unique_ptr<Encoder> open(const fs::path& folder, const QuantizationRanges* 
                               const Context& context) {
   if (options.device != "cpu")
     throw UsageError("--backend openvino runs on the CPU; --device is " + options.device);
-  const ClipConfig config = ClipConfig::load(folder);
+  const ClipConfig& config = hashed.config;
   const ClipAssets assets = load_clip_assets(folder, config);
   const TensorStorage storage =
       options.copy_weights ? TensorStorage::kCopied : TensorStorage::kMapped;
@@ -161,11 +164,11 @@ std::unique_ptr<Encoder> open(const fs::path& folder, const QuantizationRanges* 
 
 std::unique_ptr<Encoder> open_openvino_encoder(const fs::path& model, const EncoderOptions& options,
                                                const Context& context) {
+  load_clip_config(model);  // refuses other families before their weights are hashed
   const Resolved resolved = resolve(model, options, context);
   const Hashed hashed(model, options.adapter);
   if (!resolved.int8) return open(model, nullptr, hashed, resolved.bf16, options, context);
-  const QuantizationRanges ranges =
-      QuantizationRanges::load(model, ClipConfig::load(model), hashed.weights);
+  const QuantizationRanges ranges = QuantizationRanges::load(model, hashed.config, hashed.weights);
   return open(model, &ranges, hashed, resolved.bf16, options, context);
 }
 

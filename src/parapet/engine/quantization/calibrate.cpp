@@ -289,7 +289,7 @@ CalibrationResult calibrate(const fs::path& folder, const CalibrationSet& calibr
                             const CalibrationSet& held_out, const CalibrateOptions& options,
                             const Context& context) {
   const auto start = std::chrono::steady_clock::now();
-  const ClipConfig config = ClipConfig::load(folder);
+  const ClipConfig config = load_clip_config(folder);
   check_sets(config, calibration, held_out);
   CalibrationResult result;
   result.ranges.weights_hash = weights_file_hash(folder);

@@ -8,7 +8,6 @@
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
 #include "parapet/engine/encoder/clip_pipeline.h"
-#include "parapet/models/registry.h"
 #include "parapet/nn/device.h"
 #include "parapet/nn/precision.h"
 
@@ -86,7 +85,7 @@ std::unique_ptr<Encoder> open_torch_encoder(const std::filesystem::path& model,
   if (options.precision == "int8")
     throw UsageError("--precision int8 needs --backend openvino or native");
   const at::Device device = nn::require_device(options.device);
-  require_family(model, "clip", "embedding images and texts");
+  load_clip_config(model);  // refuses other families before their weights are read
   const nn::Precision precision = nn::resolve_precision(options.precision, options.device);
   if (!precision.note.empty()) context.info(precision.note);
   auto clip = std::make_unique<ClipModel>(
