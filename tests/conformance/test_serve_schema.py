@@ -24,6 +24,20 @@ def test_document_names_every_route(tmp_path):
         assert schemas["Options"]["properties"]["profile"]["enum"] == ["", None, "news", "sharp"]
 
 
+def test_the_number_of_parts_acts_on_every_route(tmp_path):
+    """More are refused; of LiteLLM's conversations, which grow, the newest are looked at."""
+    with Server(write_policy(tmp_path), "--max-parts", 17) as server:
+        many = [f"line {i}" for i in range(40)]
+        assert server.guard(*[{"type": "text", "text": line} for line in many]).status == 400
+        assert server.post("/v1/moderations", {"input": many}).status == 400
+        reply = server.post("/beta/litellm_basic_guardrail_api",
+                            {"input_type": "request", "texts": many})
+        assert reply.status == 200, reply.body
+        left_out = [f["part"] for f in reply.json()["parapet"]["not_scanned"]
+                    if f["reason"] == "too_many_parts"]
+        assert left_out == list(range(40 - 17)), reply.json()
+
+
 def test_schemathesis_finds_no_5xx_and_nothing_undocumented(tmp_path):
     # [limits] deadline: an arbitrary deadline_ms must not make replies slow or different in kind.
     with Server(write_policy(tmp_path)) as server:

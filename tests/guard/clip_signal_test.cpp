@@ -147,6 +147,32 @@ TEST_F(ClipGuard, RefusesNamedThresholdsForScoresOfAnotherScale) {
             std::string::npos);
 }
 
+// Prompts and examples stand for all they say: what the model would cut off is not left out
+// silently.
+TEST_F(ClipGuard, RefusesPromptsThatTheModelDoesNotReadToTheirEnd) {
+  const auto refusal = [&](const std::string& neutral, const std::string& prompt) -> std::string {
+    try {
+      const Guard guard(parse("neutral=['" + neutral +
+                              "']\n[[clip.zeroshot]]\ncategory='fire'\n"
+                              "prompts=['a flame', '" +
+                              prompt + "']\n[category.fire]\nflag=0.5\n"),
+                        {}, Context{});
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const auto words = [](int count) {
+    std::string text = "boat";
+    for (int i = 1; i < count; ++i) text += " boat";
+    return text;
+  };
+  EXPECT_EQ(refusal("a tree", words(75)), "");
+  for (const std::string& said : {refusal("a tree", words(76)), refusal(words(76), "fire")})
+    for (const char* part : {"'fire'", "boat boat", "has 76 tokens", "reads 75"})
+      EXPECT_NE(said.find(part), std::string::npos) << part << ": " << said;
+}
+
 TEST_F(ClipGuard, CategoriesFromSentencesAndExamples) {
   const Guard guard(parse(R"(neutral=["a photo of a tree"]
 [[clip.zeroshot]]

@@ -56,6 +56,13 @@ TEST_F(Coverage, TheNewestPartsOfEachKindAreLookedAt) {
     EXPECT_EQ(failure.reason, "too_many_parts");
   EXPECT_EQ(decision.parts[5].action, Action::kFlag);
   EXPECT_EQ(decision.parts[25].action, Action::kFlag);
+  // The caller's own limit acts where it is the tighter one.
+  request.max_parts = 2;
+  EXPECT_EQ(left_out(guard("max_parts=4\n")->check(request)).size(), 24u);
+  EXPECT_EQ(guard("max_parts=4\n")->check(request).not_scanned[0].detail,
+            "2 parts are looked at, the newest");
+  request.max_parts = 400;
+  EXPECT_EQ(left_out(guard("max_parts=4\n")->check(request)).size(), 22u);
   // Room that one kind leaves is the other's.
   request.parts.resize(7);
   EXPECT_EQ(left_out(guard("max_parts=4\n")->check(request)),

@@ -23,12 +23,20 @@ EncodeResult wait_for(std::future<EncodeResult> future, const std::string& what)
   return result;
 }
 
-std::vector<Embedding> embed_texts(BatchingEncoder& encoder, const std::vector<std::string>& texts,
-                                   const std::string& what) {
+// Prompts and examples stand for what they say to their end: one that the model would cut is
+// refused. `most` counts tokens without the special ones.
+std::vector<Embedding> embed_texts(const SharedEncoder& encoder, int64_t most,
+                                   const std::vector<std::string>& texts, const std::string& what) {
+  const size_t around = encoder.tokenizer->encode("").size();
   std::vector<Embedding> embeddings;
-  for (const std::string& text : texts)
-    embeddings.push_back(
-        wait_for(encoder.encode_text(text), what + ": prompt '" + text + "'").embedding);
+  for (const std::string& text : texts) {
+    const std::string named = what + ": prompt '" + text + "'";
+    const auto tokens = static_cast<int64_t>(encoder.tokenizer->encode(text).size() - around);
+    if (tokens > most)
+      throw UsageError(named + " has " + std::to_string(tokens) + " tokens, and the model reads " +
+                       std::to_string(most) + "; say it shorter, or in several prompts");
+    embeddings.push_back(wait_for(encoder.batches->encode_text(text), named).embedding);
+  }
   return embeddings;
 }
 
@@ -138,6 +146,9 @@ std::shared_ptr<ClipSignal> ClipSignal::load(const Policy& policy,
 void ClipSignal::load_zeroshot(const ZeroShotOptions& options, const ClipOptions& clip) {
   BatchingEncoder& batches = *encoder_->batches;
   const std::string what = "zero-shot category '" + options.category + "'";
+  const auto embed = [&](const std::vector<std::string>& texts) {
+    return embed_texts(*encoder_, text_tokens_, texts, what);
+  };
   const auto asks = [&](const char* modality) {
     return std::find(options.modalities.begin(), options.modalities.end(), modality) !=
            options.modalities.end();
@@ -151,8 +162,8 @@ void ClipSignal::load_zeroshot(const ZeroShotOptions& options, const ClipOptions
     const double temperature =
         options.temperature > 0 ? options.temperature : batches.logit_scale();
     auto head = std::make_shared<const ZeroShotCategory>(
-        options.category, stacked(embed_texts(batches, options.prompts, what)),
-        stacked(embed_texts(batches, neutral, what)), batches.dim(), temperature);
+        options.category, stacked(embed(options.prompts)), stacked(embed(neutral)), batches.dim(),
+        temperature);
     if (asks("image")) add("clip.zeroshot", Modality::kImage, head);
     if (asks("text")) add("clip.zeroshot", Modality::kText, head);
   }
@@ -162,8 +173,7 @@ void ClipSignal::load_zeroshot(const ZeroShotOptions& options, const ClipOptions
                  what));
   if (!options.texts.empty() && !options.benign_texts.empty())
     add("clip.fewshot", Modality::kText,
-        few_shot(embed_texts(batches, options.texts, what),
-                 embed_texts(batches, options.benign_texts, what), what));
+        few_shot(embed(options.texts), embed(options.benign_texts), what));
 }
 
 void ClipSignal::load_consistency(const Policy& policy) {

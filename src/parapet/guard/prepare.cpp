@@ -44,6 +44,11 @@ class Preparer {
  private:
   PartResult& result() { return out_.results[static_cast<size_t>(index_)]; }
 
+  int64_t most_parts() const {
+    const int64_t taken = policy_.limits.max_parts;
+    return request_.max_parts > 0 ? std::min(request_.max_parts, taken) : taken;
+  }
+
   // The newest text, the newest image, the next newest text and so on, as many as the policy takes:
   // many parts of one kind do not push out those of the other.
   std::vector<bool> newest_parts() const {
@@ -59,7 +64,7 @@ class Preparer {
       }
       return false;
     };
-    int64_t left = policy_.limits.max_parts;
+    int64_t left = most_parts();
     for (bool more = true; more && left > 0;) {
       more = false;
       for (const size_t kind : {0, 1})
@@ -79,7 +84,7 @@ class Preparer {
                   "nothing here reads content of type '" + part.content + "'");
     if (!taken)
       fail("limits", "too_many_parts",
-           "the policy takes " + std::to_string(policy_.limits.max_parts) + " parts, the newest");
+           std::to_string(most_parts()) + " parts are looked at, the newest");
     if (part.kind != Part::Kind::kText) {
       if (taken) add_image(part);
       return;

@@ -62,7 +62,8 @@ struct GuardRequest {
   std::optional<Clock::time_point> deadline;
   std::map<std::string, std::string> metadata;  // kept in the audit log when the policy says so
   bool modify = true;                           // make changed parts when the decision is `modify`
-  bool explain = false;  // also make saliency pictures (many more forward passes)
+  int64_t max_parts = 0;  // > 0: no more than these are looked at, whatever the policy takes
+  bool explain = false;   // also make saliency pictures (many more forward passes)
 };
 
 }  // namespace parapet::guard

@@ -26,7 +26,10 @@ void ServiceOptions::visit(OptionList& list) {
   list.add("queue", queue, "requests that may wait beside them; more are answered 429");
   list.add("deadline-ms", deadline_ms,
            "of a request: what is not scanned by then counts as not scanned; 0 = none");
-  list.add("max-parts", max_parts, "texts and images of one request; more are answered 400");
+  list.add(
+      "max-parts", max_parts,
+      "texts and images of one request; more are answered 400, but of LiteLLM's conversations the "
+      "newest are looked at");
   list.add("api-keys", api_keys,
            "file with lines of NAME SHA256 [TENANT]; without it no key is "
            "asked for");

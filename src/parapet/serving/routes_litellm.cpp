@@ -64,6 +64,7 @@ HttpReply post_litellm(const Call& call) {
   LitellmRequest request = read_litellm(parse_body(call.request.body));
   const GuardService::Held held = call.service.hold();
   complete(call, held.policy(), request.input);
+  request.input.max_parts = call.service.options().max_parts;
   if (request.input.parts.empty()) {
     held.require_profile(request.input);
     ordered_json nothing;

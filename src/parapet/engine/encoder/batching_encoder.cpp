@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <new>
 
 #include "parapet/core/error.h"
 #include "parapet/engine/encoder/encoder.h"
@@ -17,11 +18,18 @@ EncodeResult refused(EncodeStatus status) {
   return result;
 }
 
-EncodeResult failure(const std::exception& error) {
+EncodeResult failure(const std::exception& error) noexcept {
   EncodeResult result = refused(EncodeStatus::kFailed);
-  result.error = error.what();
   const auto* typed = dynamic_cast<const Error*>(&error);
   result.bad_input = typed != nullptr && typed->kind() == ErrorKind::kData;
+  // Short enough for a string that allocates nothing.
+  static constexpr const char* kNoMemory = "out of memory";
+  try {
+    result.error =
+        dynamic_cast<const std::bad_alloc*>(&error) != nullptr ? kNoMemory : error.what();
+  } catch (const std::bad_alloc&) {
+    result.error = kNoMemory;
+  }
   return result;
 }
 
@@ -65,7 +73,11 @@ BatchingEncoder::BatchingEncoder(std::shared_ptr<Encoder> encoder, const Batchin
   problems.throw_if_any("batching");
   if (cache_) identity_ = encoder_->identity();
   const int64_t lanes = options_.lanes > 0 ? options_.lanes : encoder_->lanes();
-  for (int64_t i = 0; i < std::max<int64_t>(1, lanes); ++i) lanes_.emplace_back([this] { lane(); });
+  for (int64_t i = 0; i < std::max<int64_t>(1, lanes); ++i) {
+    std::vector<Item> room;
+    room.reserve(static_cast<size_t>(options_.max_batch));
+    lanes_.emplace_back([this, room = std::move(room)]() mutable { lane(std::move(room)); });
+  }
 }
 
 BatchingEncoder::~BatchingEncoder() {
@@ -228,47 +240,50 @@ bool BatchingEncoder::wait_for_batch(std::unique_lock<std::mutex>& lock, Kind& k
   }
 }
 
-// Called with the lock held; late items are answered by the caller through `kDeadline`.
-std::vector<BatchingEncoder::Item> BatchingEncoder::take(Kind kind) {
-  std::vector<Item> items;
+// Called with the lock held; `items` has room for a batch.
+void BatchingEncoder::take(Kind kind, std::vector<Item>& items) noexcept {
   auto& queue = queues_[kind];
   while (!queue.empty() && static_cast<int64_t>(items.size()) < options_.max_batch) {
     items.push_back(std::move(queue.front()));
     queue.pop_front();
   }
-  return items;
 }
 
-void BatchingEncoder::lane() {
+void BatchingEncoder::lane(std::vector<Item> items) {
   std::unique_lock lock(mutex_);
   Kind kind = kImage;
   while (wait_for_batch(lock, kind)) {
-    std::vector<Item> items = take(kind);
+    take(kind, items);
     ++busy_;
     lock.unlock();
     const auto start = Clock::now();
-    std::vector<Item> live, late;
-    for (Item& item : items)
-      (item.deadline && *item.deadline <= start ? late : live).push_back(std::move(item));
-    for (Item& item : late) item.done(refused(EncodeStatus::kDeadline));
-    const auto count = static_cast<int64_t>(live.size());
-    if (!live.empty()) compute(kind, std::move(live));
+    // Late ones are answered, the others move together.
+    size_t live = 0;
+    for (Item& item : items) {
+      if (item.deadline && *item.deadline <= start)
+        item.done(refused(EncodeStatus::kDeadline));
+      else if (&item != &items[live++])
+        items[live - 1] = std::move(item);
+    }
+    const size_t late = items.size() - live;
+    if (live > 0) compute(kind, std::span(items).first(live));
+    items.clear();
     const double spent = std::chrono::duration<double>(Clock::now() - start).count();
     lock.lock();
     --busy_;
-    counts_.late += static_cast<int64_t>(late.size());
-    if (count > 0) {
-      counts_.items += count;
+    counts_.late += static_cast<int64_t>(late);
+    if (live > 0) {
+      counts_.items += static_cast<int64_t>(live);
       ++counts_.batches;
       counts_.busy_seconds += spent;
-      item_seconds_ += 0.1 * (spent / static_cast<double>(count) - item_seconds_);
+      item_seconds_ += 0.1 * (spent / static_cast<double>(live) - item_seconds_);
     }
     // Whoever waited for company because this lane was busy may go now.
     wake_.notify_one();
   }
 }
 
-std::vector<std::vector<float>> BatchingEncoder::run(Kind kind, const std::vector<Item>& items) {
+std::vector<std::vector<float>> BatchingEncoder::run(Kind kind, std::span<const Item> items) {
   std::unique_lock<std::mutex> alone;
   if (!encoder_->thread_safe()) alone = std::unique_lock(encoder_mutex_);
   at::Tensor rows;
@@ -288,14 +303,17 @@ std::vector<std::vector<float>> BatchingEncoder::run(Kind kind, const std::vecto
   return out;
 }
 
-void BatchingEncoder::compute(Kind kind, std::vector<Item> items) {
+void BatchingEncoder::compute(Kind kind, std::span<Item> items) noexcept {
   const auto start = Clock::now();
   std::vector<std::vector<float>> embeddings;
   try {
     embeddings = run(kind, items);
   } catch (const std::exception& error) {
-    // One bad item must not fail its neighbours.
-    if (items.size() > 1) return compute_one_by_one(kind, std::move(items));
+    // One bad item must not fail its neighbours, and what has no memory together may have it alone.
+    if (items.size() > 1) {
+      for (size_t i = 0; i < items.size(); ++i) compute(kind, items.subspan(i, 1));
+      return;
+    }
     {
       std::lock_guard lock(mutex_);
       ++counts_.failed;
@@ -324,14 +342,6 @@ void BatchingEncoder::keep(const std::string& key, const std::vector<float>& emb
   } catch (const std::exception&) {
     const std::lock_guard lock(mutex_);
     ++counts_.not_kept;
-  }
-}
-
-void BatchingEncoder::compute_one_by_one(Kind kind, std::vector<Item> items) {
-  for (Item& item : items) {
-    std::vector<Item> one;
-    one.push_back(std::move(item));
-    compute(kind, std::move(one));
   }
 }
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -115,13 +116,14 @@ class BatchingEncoder {
   };
 
   void submit(Kind kind, Item item);
-  void lane();
+  // What runs on a lane's thread allocates nothing outside of run(): an exception there would end
+  // the process.
+  void lane(std::vector<Item> items);
   bool wait_for_batch(std::unique_lock<std::mutex>& lock, Kind& kind);
-  std::vector<Item> take(Kind kind);
-  void compute(Kind kind, std::vector<Item> items);
+  void take(Kind kind, std::vector<Item>& items) noexcept;
+  void compute(Kind kind, std::span<Item> items) noexcept;
   void keep(const std::string& key, const std::vector<float>& embedding) noexcept;
-  std::vector<std::vector<float>> run(Kind kind, const std::vector<Item>& items);
-  void compute_one_by_one(Kind kind, std::vector<Item> items);
+  std::vector<std::vector<float>> run(Kind kind, std::span<const Item> items);
   bool answer_from_cache(const std::string& key, const Done& done);
   int64_t retry_after_ms() const;
 
