@@ -157,14 +157,33 @@ def test_reference_cache_follows_content(world, copy_of_data, tmp_path):
     assert len(third) == len(second) + len(first) and second.items() <= third.items()
 
 
-def test_foreign_reference_cache_is_refused(world, tmp_path):
+@pytest.mark.parametrize("towers", ["both", "text", "image"])
+def test_foreign_reference_cache_is_refused(world, tmp_path, towers):
+    """Also where only the references of the tower that is not trained are wrong."""
     model, data = world
-    harden(model, data, tmp_path / "run", "--max-steps", "1")
+    flags = ["--max-steps", "1", "--towers", towers]
+    harden(model, data, tmp_path / "run", *flags)
+    texts = {row[side] for row in read_rows(data) for side in ("safe_text", "unsafe_text")}
     with sqlite3.connect(tmp_path / "cache/embeddings.sqlite") as store:
-        for key, value in store.execute("SELECT key, value FROM embedding").fetchall():
-            store.execute("UPDATE embedding SET value = ? WHERE key = ?",
-                          ((-np.frombuffer(value, np.float32)).tobytes(), key))
-    assert "reference-cache" in harden(model, data, tmp_path / "again", "--max-steps", "1", code=3)
+        rows = store.execute("SELECT key, value FROM embedding ORDER BY id").fetchall()
+        images = {(data / row[side]).read_bytes() for row in read_rows(data)
+                  for side in ("safe_image", "unsafe_image")}
+        assert len(rows) == len(texts) + len(images)
+        by_text = embeddings_of(model, sorted(texts), tmp_path)
+        for key, value in rows:
+            values = np.frombuffer(value, np.float32)
+            is_text = (by_text @ values).max() > 0.9999
+            if towers == "both" or is_text == (towers == "image"):
+                store.execute("UPDATE embedding SET value = ? WHERE key = ?",
+                              ((-values).tobytes(), key))
+    assert "reference-cache" in harden(model, data, tmp_path / "again", *flags, code=3)
+
+
+def embeddings_of(model, texts, folder):
+    (folder / "texts.txt").write_text("\n".join(texts) + "\n")
+    run_json([PARAPET, "embed", "--model", model, "--texts", folder / "texts.txt", "--out",
+              folder / "texts.safetensors", "--precision", "fp32"])
+    return load_file(folder / "texts.safetensors")["text_embeds"].numpy()
 
 
 # ---- interruption -------------------------------------------------------------

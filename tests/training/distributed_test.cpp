@@ -39,9 +39,12 @@ TEST(World, ComesFromTorchrunsVariables) {
   EXPECT_EQ(info.rank, 3);
   EXPECT_EQ(info.world_size, 8);
   EXPECT_EQ(info.local_rank, 1);
+  EXPECT_EQ(info.local_world_size, 0);  // all of them
   EXPECT_EQ(info.master_addr, "127.0.0.1");
   EXPECT_EQ(info.master_port, 1234);
   EXPECT_FALSE(info.launcher_store);
+  variables["LOCAL_WORLD_SIZE"] = "4";
+  EXPECT_EQ(environment(variables).local_world_size, 4);
   variables["TORCHELASTIC_USE_AGENT_STORE"] = "True";
   EXPECT_TRUE(environment(variables).launcher_store);
 }

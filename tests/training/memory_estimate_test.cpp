@@ -2,38 +2,15 @@
 #include "parapet/training/memory_estimate.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/Allocator.h>
-#include <c10/util/ThreadLocalDebugInfo.h>
 #include <gtest/gtest.h>
-
-#include <atomic>
 
 #include "parapet/models/clip/clip.h"
 #include "parapet/nn/lora.h"
 #include "parapet/training/optimizer.h"
+#include "support/live_bytes.h"
 
 namespace parapet {
 namespace {
-
-// Bytes of CPU tensors made while it is alive and not yet freed.
-class LiveBytes {
- public:
-  LiveBytes()
-      : counter_(std::make_shared<Counter>()),
-        guard_(c10::DebugInfoKind::PROFILER_STATE, counter_) {}
-  int64_t now() const { return counter_->bytes; }
-
- private:
-  struct Counter : c10::MemoryReportingInfoBase {
-    void reportMemoryUsage(void*, int64_t size, size_t, size_t, c10::Device) override {
-      bytes += size;
-    }
-    bool memoryProfilingEnabled() const override { return true; }
-    std::atomic<int64_t> bytes{0};
-  };
-  std::shared_ptr<Counter> counter_;
-  c10::DebugInfoGuard guard_;
-};
 
 constexpr int64_t kBatch = 12;
 
@@ -81,7 +58,7 @@ TrainingMemory measured(ClipModel& model) {
   TrainingMemory memory;
   at::Tensor loss;
   {
-    const LiveBytes live;
+    const test::LiveBytes live;
     loss = loss_of(model, ids, pixels);
     memory.activations = live.now();
   }
@@ -155,6 +132,33 @@ TEST(TrainingMemory, RecomputedLayersKeepTheirInput) {
   const TrainingMemory real = measured(model);
   EXPECT_LT(real.activations, saved.activations * 5 / 4);
   EXPECT_GT(real.activations, saved.activations / 4);
+}
+
+TEST(TrainingMemory, LayersBelowTheFirstThatTrainsKeepNothing) {
+  ClipModel model = medium();
+  // The top two layers of each tower, as a guard's fine-tuning sets them free.
+  nn::each_parameter(model, [](const std::string& name, nn::Parameter& p) {
+    for (const char* open : {"vision_model.encoder.layers.3.", "vision_model.encoder.layers.4.",
+                             "text_model.encoder.layers.2.", "text_model.encoder.layers.3."})
+      if (name.starts_with(open)) p.value.requires_grad_(true);
+  });
+  const TrainingMemory estimate = estimate_training_memory(model, shape());
+  const TrainingMemory real = measured(model);
+  expect_close(estimate.activations, real.activations);
+  EXPECT_EQ(estimate.gradients, real.gradients);
+}
+
+TEST(TrainingMemory, APartWithoutRowsTakesNoActivations) {
+  ClipModel model = medium();
+  nn::add_lora(model, with_targets({}, model), 1);
+  TrainingShape one_tower = shape();
+  one_tower.rows = {{"vision_model", 0}, {"visual_projection", 0}, {"text_model", 32}};
+  const int64_t text = estimate_training_memory(model, one_tower).activations;
+  one_tower.rows = {{"vision_model", 65}, {"text_model", 0}, {"text_projection", 0}};
+  const int64_t images = estimate_training_memory(model, one_tower).activations;
+  EXPECT_GT(text, 0);
+  EXPECT_GT(images, text);
+  EXPECT_EQ(text + images, estimate_training_memory(model, shape()).activations);
 }
 
 TEST(TrainingMemory, NothingTrainsInAFrozenModel) {

@@ -40,13 +40,16 @@ nlohmann::json report_training(const std::string& what, const std::string& unit,
                 run.model().string());
   for (const auto& [name, value] : result.last_validation)
     session.print("  validation " + name + " " + format_number(value, 4));
-  return {{"run", run.path().string()},
-          {"model", run.model().string()},
-          {"steps", result.steps},
-          {"seconds", result.seconds},
-          {"stopped_early", result.stopped_early},
-          {"samples_per_second", result.samples_per_second},
-          {"validation", result.last_validation}};
+  nlohmann::json json = {{"run", run.path().string()},
+                         {"model", run.model().string()},
+                         {"steps", result.steps},
+                         {"seconds", result.seconds},
+                         {"stopped_early", result.stopped_early},
+                         {"samples_per_second", result.samples_per_second},
+                         {"validation", result.last_validation}};
+  if (result.memory) json["memory"] = result.memory->to_json();
+  if (result.peak_memory >= 0) json["peak_resident_bytes"] = result.peak_memory;
+  return json;
 }
 
 }  // namespace parapet::cli

@@ -2,6 +2,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <vector>
 
 namespace parapet::compat {
@@ -16,5 +17,8 @@ void fused_adam(bool decoupled, const std::vector<at::Tensor>& weights,
                 const std::vector<at::Tensor>& grads, const std::vector<at::Tensor>& exp_avgs,
                 const std::vector<at::Tensor>& exp_avg_sqs, const std::vector<at::Tensor>& steps,
                 const AdamSettings& settings);
+
+// Bytes free on a device other than the CPU; -1 where this torch cannot tell.
+int64_t free_device_memory(at::Device device);
 
 }  // namespace parapet::compat

@@ -16,6 +16,7 @@ struct WorldInfo {
   int64_t rank = 0;
   int64_t world_size = 1;
   int64_t local_rank = 0;
+  int64_t local_world_size = 0;  // processes on this machine; 0 = all of them
   std::string master_addr = "127.0.0.1";
   int64_t master_port = 29500;
   bool launcher_store = false;    // the launcher (torchrun) serves the store, rank 0 must not
@@ -30,6 +31,7 @@ class Communicator {
   virtual int64_t world_size() const = 0;
   // Among the processes of this machine.
   virtual int64_t local_rank() const { return rank(); }
+  virtual int64_t local_world_size() const { return world_size(); }
   bool is_main() const { return rank() == 0; }
   // In place; every rank passes the same shapes.
   virtual void all_reduce_sum(std::vector<at::Tensor>& tensors) = 0;

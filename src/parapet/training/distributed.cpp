@@ -33,6 +33,7 @@ void check(const WorldInfo& info, Problems& problems) {
       info.rank >= 0 && info.rank < std::max<int64_t>(info.world_size, 1), "RANK",
       "is " + std::to_string(info.rank) + ", must be in 0.." + std::to_string(info.world_size - 1));
   problems.require(info.local_rank >= 0, "LOCAL_RANK", "must be >= 0");
+  problems.require(info.local_world_size >= 0, "LOCAL_WORLD_SIZE", "must be >= 0");
   problems.require(info.master_port >= 1 && info.master_port <= 65535, "MASTER_PORT",
                    "must be in 1..65535");
 }
@@ -48,6 +49,7 @@ WorldInfo world_from_environment(const Getter& getter) {
   if (has_size && !has_rank && info.world_size > 1)
     problems.add("RANK", "is not set although WORLD_SIZE is");
   if (!read_integer(getter, "LOCAL_RANK", info.local_rank, problems)) info.local_rank = info.rank;
+  read_integer(getter, "LOCAL_WORLD_SIZE", info.local_world_size, problems);
   const bool has_port = read_integer(getter, "MASTER_PORT", info.master_port, problems);
   const char* host = getter("MASTER_ADDR");
   if (host != nullptr && *host != '\0') info.master_addr = host;

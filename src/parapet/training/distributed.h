@@ -1,5 +1,5 @@
 // Data parallelism over c10d with torchrun's variables: RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT,
-// LOCAL_RANK.
+// LOCAL_RANK, LOCAL_WORLD_SIZE.
 #pragma once
 #include <c10/core/Device.h>
 

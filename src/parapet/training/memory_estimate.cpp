@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <set>
 
 #include "parapet/nn/linear.h"
 
@@ -60,16 +61,32 @@ struct LayerCost {
   int64_t input = 0;   // bytes of the layer's own input
 };
 
+bool trains(const nn::Parameter& parameter) {
+  return parameter.value.defined() && parameter.value.requires_grad();
+}
+
+bool trains(const nn::Linear& linear) {
+  return trains(linear.weight()) || trains(linear.bias()) ||
+         (linear.lora && linear.lora->a.requires_grad());
+}
+
 // What the linear layers read and write, by the block they are in; the first entry is outside of
 // all blocks.
 std::vector<LayerCost> layer_costs(const nn::Module& module, const TrainingShape& shape) {
   const auto size = static_cast<int64_t>(c10::elementSize(shape.compute));
   std::vector<LayerCost> layers(1);
+  std::set<std::string> reached;  // parts of the model in which something before trains
+  const auto part_of = [](const std::string& path) { return path.substr(0, path.find('.')); };
   nn::ConstVisitor visitor;
+  visitor.parameter = [&](const std::string& path, const nn::Parameter& parameter) {
+    if (trains(parameter)) reached.insert(part_of(path));
+  };
   visitor.layer = [&](const std::string& path, const nn::Layer& layer) {
     layers.push_back({path, layer.recompute});
   };
   visitor.linear = [&](const std::string& path, const nn::Linear& linear) {
+    if (trains(linear)) reached.insert(part_of(path));
+    if (!reached.contains(part_of(path))) return;
     LayerCost& layer =
         layers.size() > 1 && is_under(path, layers.back().path) ? layers.back() : layers.front();
     const int64_t rows = rows_at(path, shape);

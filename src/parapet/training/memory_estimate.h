@@ -14,7 +14,7 @@ namespace parapet {
 // image. Paths under no prefix see one row per sample (projections of pooled states).
 struct RowsPerSample {
   std::string prefix;  // "vision_model", "text_model"; empty = the whole model
-  int64_t rows = 1;
+  int64_t rows = 1;    // 0 = this part takes no part in training
 };
 
 struct TrainingShape {
@@ -34,7 +34,8 @@ struct TrainingMemory {
 // For the model as it stands: what requires gradients trains (all weights, or adapters alone),
 // layers set to be recomputed keep their input only. The first three parts are exact. Activations
 // are an estimate, for an attention that keeps no matrix of scores: what every linear layer reads
-// and writes, counted where a gradient passes; within a quarter of what CLIP takes.
+// and writes from the first one on that a gradient reaches, which in each of the model's parts
+// ("vision_model") is the first that trains; within a quarter of what CLIP takes.
 TrainingMemory estimate_training_memory(const nn::Module& module, const TrainingShape& shape);
 
 }  // namespace parapet

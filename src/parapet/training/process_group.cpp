@@ -30,6 +30,9 @@ class ProcessGroupWorld final : public Communicator {
   int64_t rank() const override { return info_.rank; }
   int64_t world_size() const override { return info_.world_size; }
   int64_t local_rank() const override { return info_.local_rank; }
+  int64_t local_world_size() const override {
+    return info_.local_world_size > 0 ? info_.local_world_size : info_.world_size;
+  }
   void all_reduce_sum(std::vector<at::Tensor>& tensors) override;
   void broadcast(std::vector<at::Tensor>& tensors, int64_t root) override;
   at::Tensor gather(const at::Tensor& tensor) override;

@@ -7,11 +7,13 @@
 #include <any>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "parapet/data/sources/source.h"
+#include "parapet/training/memory_check.h"
 
 namespace parapet {
 
@@ -75,6 +77,9 @@ class TrainingTask {
   // hold selection().metric. Empty = the task has no validation.
   virtual std::map<std::string, double> validate(const StepInfo& info) = 0;
   virtual Selection selection() const { return {}; }
+  // What training takes, asked once parameters() has said what trains; the loop tells the user
+  // before the first step. Nothing = the task cannot tell.
+  virtual std::optional<MemoryNeed> memory() const { return std::nullopt; }
   // Weights beside parameters(), e.g. frozen buffers that change; usually empty.
   virtual std::vector<std::pair<std::string, at::Tensor>> buffers() { return {}; }
 };

@@ -4,6 +4,8 @@
 #include <optional>
 
 #include "parapet/core/error.h"
+#include "parapet/core/free_memory.h"
+#include "parapet/core/json.h"
 #include "parapet/core/strings.h"
 #include "parapet/data/sources/prefetch.h"
 #include "parapet/formats/jsonl.h"
@@ -12,6 +14,7 @@
 #include "parapet/training/meters.h"
 #include "parapet/training/random_state.h"
 #include "parapet/training/rank_state.h"
+#include "parapet/training/run_directory.h"
 #include "parapet/training/training_step.h"
 
 namespace parapet {
@@ -46,6 +49,8 @@ class Loop {
         context_(context),
         store_(run / "checkpoints"),
         metrics_file_(run / "metrics.jsonl"),
+        record_(RunDirectory(run).run_json()),
+        memory_(look_at_memory()),
         optimizer_(task.parameters(), options),
         device_(optimizer_.parameters().front().tensor.device()),
         stopping_(options.patience, task.selection()) {}
@@ -53,6 +58,8 @@ class Loop {
   TrainingResult run();
 
  private:
+  std::optional<MemoryCheck> look_at_memory();
+  void tell_memory(const std::optional<int64_t>& peak = {});
   void start();
   void resume();
   void broadcast_weights();
@@ -75,7 +82,8 @@ class Loop {
   Communicator& communicator_;
   const Context& context_;
   CheckpointStore store_;
-  fs::path metrics_file_;
+  fs::path metrics_file_, record_;
+  std::optional<MemoryCheck> memory_;  // as it was before the optimiser took its part
   Optimizer optimizer_;
   at::Device device_;
   EarlyStopping stopping_;
@@ -120,7 +128,32 @@ TrainingResult Loop::run() {
   result.last_validation = last_validation_;
   result.best_validation = stopping_.best();
   result.best_step = stopping_.best_step();
+  result.memory = memory_;
+  result.peak_memory = peak_memory();
+  tell_memory(result.peak_memory);
   return result;
+}
+
+std::optional<MemoryCheck> Loop::look_at_memory() {
+  const auto parameters = task_.parameters();  // from here on what trains requires gradients
+  auto need = task_.memory();
+  if (!need) return std::nullopt;
+  return check_memory(*std::move(need), parameters.front().tensor.device(),
+                      communicator_.local_world_size());
+}
+
+// Says it before the first step; keeps it in the run's record, with the peak at the end.
+void Loop::tell_memory(const std::optional<int64_t>& peak) {
+  if (!memory_ || !communicator_.is_main()) return;
+  if (!peak) {
+    context_.info(memory_->text());
+    if (!memory_->fits()) context_.warn(memory_->warning());
+  }
+  if (!fs::exists(record_)) return;  // a stage of a run, or no run directory
+  auto record = load_json(record_);
+  record["training_memory"] = memory_->to_json();
+  if (peak && *peak >= 0) record["training_memory"]["peak_resident_bytes"] = *peak;
+  save_json(record_, record);
 }
 
 StepReport Loop::step() {
@@ -155,6 +188,7 @@ void Loop::start() {
   if (communicator_.is_main()) store_.repair();
   // The processes come here from set-up work of different length.
   communicator_.meet(context_);
+  tell_memory();
   source_ = prefetch(task_.source(communicator_), kDrawnAhead);
   const bool fresh = !store_.has_last();
   if (!fresh) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,9 @@ struct TrainingResult {
   double samples_per_second = 0;  // over all ranks
   std::map<std::string, double> last_validation;
   std::map<std::string, double> best_validation;
-  int64_t best_step = -1;  // -1 = no validation
+  int64_t best_step = -1;             // -1 = no validation
+  std::optional<MemoryCheck> memory;  // what was expected; nothing = the task cannot tell
+  int64_t peak_memory = -1;           // resident bytes of this process; -1 = not known
 };
 
 // Trains `task` in the run directory `run` (checkpoints/, metrics.jsonl). On return the task's
@@ -28,9 +31,10 @@ struct TrainingResult {
 // Cancelled after saving on Ctrl-C, CheckFailed on a non-finite loss. The first checkpoint is that
 // of step 0, so checkpoints/last then always holds the last good weights: those of the newest
 // checkpoint from which a step succeeded, or the start. The loop draws the task's micro-batches
-// ahead on a thread of its own and saves their position. Resumed runs end bit-identical (same
-// machine, build, threads, device); on another device they go on, with a warning where random draws
-// start anew.
+// ahead on a thread of its own and saves their position. What training takes is told before the
+// first step, with a warning when it will not fit, and kept in run/run.json ("training_memory").
+// Resumed runs end bit-identical (same machine, build, threads, device); on another device they go
+// on, with a warning where random draws start anew.
 TrainingResult train(TrainingTask& task, const TrainerOptions& options,
                      const std::filesystem::path& run, Communicator& communicator,
                      const Context& context);

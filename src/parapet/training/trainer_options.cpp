@@ -5,6 +5,9 @@ namespace parapet {
 void TrainerOptions::visit(OptionList& list) {
   list.add("max-steps", max_steps, "optimiser steps");
   list.add("accumulate", accumulate, "micro-batches per step; the gradient is their weighted mean");
+  list.add("gradient-checkpointing", gradient_checkpointing,
+           "keep each layer's input alone and compute the layer again for its gradient: less "
+           "memory, about a third more time");
   list.add("optimizer", optimizer, "optimiser", {"adamw", "adam"});
   list.add("lr", lr, "peak learning rate");
   list.add("beta1", beta1, "decay of the first moment");

@@ -8,10 +8,11 @@
 namespace parapet {
 
 struct TrainerOptions {
-  int64_t max_steps = 1000;         // optimiser steps
-  int64_t accumulate = 1;           // micro-batches per step; their weighted mean counts
-  std::string optimizer = "adamw";  // adamw | adam
-  double lr = 1e-4;                 // peak learning rate
+  int64_t max_steps = 1000;             // optimiser steps
+  int64_t accumulate = 1;               // micro-batches per step; their weighted mean counts
+  bool gradient_checkpointing = false;  // layers keep their input alone and are computed twice
+  std::string optimizer = "adamw";      // adamw | adam
+  double lr = 1e-4;                     // peak learning rate
   double beta1 = 0.9;
   double beta2 = 0.98;
   double eps = 1e-8;

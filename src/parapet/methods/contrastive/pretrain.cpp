@@ -11,6 +11,7 @@
 #include "parapet/data/world_captions.h"
 #include "parapet/engine/torch/torch_encoder.h"
 #include "parapet/methods/tuned.h"
+#include "parapet/models/registry.h"
 #include "parapet/nn/precision.h"
 #include "parapet/text/clip_vocabulary.h"
 #include "parapet/training/distributed.h"
@@ -34,6 +35,7 @@ struct Prepared {
 Prepared prepare(const TrainClipOptions& options, const RunDirectory& run, at::Device device,
                  bool main) {
   if (!options.model.empty()) {
+    require_family(options.model, "clip", "contrastive training");
     ClipModel model = ClipModel::load(options.model, device);
     ClipAssets assets = load_clip_assets(options.model, model.config());
     return {std::move(model), std::move(assets)};
@@ -146,6 +148,7 @@ TrainClipResult train_clip(const TrainClipOptions& options, const RunDirectory& 
 
   SampleCounts counts;
   std::unique_ptr<CaptionSet> source;
+  model.set_recompute(options.trainer.gradient_checkpointing);
   if (options.data.empty()) {
     const auto atlas = GlyphAtlas::load({options.glyphs, options.glyph_cache}, context);
     if (options.image_warmup_steps > 0)

@@ -7,6 +7,7 @@
 #include "parapet/core/random.h"
 #include "parapet/data/sources/compose.h"
 #include "parapet/data/world_captions.h"
+#include "parapet/methods/clip_memory.h"
 #include "parapet/nn/contrastive.h"
 #include "parapet/training/sharding.h"
 
@@ -144,6 +145,13 @@ SourcePtr<CaptionBatch> ImageWarmupTask::batches(const Communicator& communicato
   return sequence(open(singles_), (steps_ + 4) / 5, open(scenes_));
 }
 
+std::optional<MemoryNeed> ImageWarmupTask::memory() const {
+  ClipStep step;
+  step.batch = batch_;
+  step.texts = 0;
+  return clip_memory(model_, step);
+}
+
 StepLoss ImageWarmupTask::loss(CaptionBatch& drawn, const StepInfo& /*info*/) {
   const CaptionTensors batch(drawn, device_of(model_));
   StepLoss out;
@@ -201,6 +209,14 @@ std::vector<TrainableParameter> ContrastiveTask::parameters() {
 
 SourcePtr<CaptionBatch> ContrastiveTask::batches(const Communicator& communicator) {
   return data_.open(options_.batch, communicator.rank(), communicator.world_size());
+}
+
+std::optional<MemoryNeed> ContrastiveTask::memory() const {
+  ClipStep step;
+  step.batch = options_.batch;
+  if (validation_.ids.defined()) step.tokens = validation_.ids.size(1);
+  if (nn::lora_parameters(model_).empty()) step.lighter_mode = "--mode lora";
+  return clip_memory(model_, step);
 }
 
 StepLoss ContrastiveTask::loss(CaptionBatch& drawn, const StepInfo& info) {

@@ -56,6 +56,7 @@ class ImageWarmupTask final : public TaskOf<CaptionBatch> {
   SourcePtr<CaptionBatch> batches(const Communicator& communicator) override;
   StepLoss loss(CaptionBatch& batch, const StepInfo& info) override;
   std::map<std::string, double> validate(const StepInfo& info) override;
+  std::optional<MemoryNeed> memory() const override;
 
  private:
   ClipModel& model_;
@@ -78,6 +79,7 @@ class ContrastiveTask final : public TaskOf<CaptionBatch> {
   void after_step(const StepInfo& info) override;
   std::map<std::string, double> validate(const StepInfo& info) override;
   Selection selection() const override { return {"recall", true}; }
+  std::optional<MemoryNeed> memory() const override;
 
  private:
   ClipModel& model_;

@@ -8,6 +8,7 @@
 #include "parapet/attacks/adversary.h"
 #include "parapet/core/random.h"
 #include "parapet/data/sources/compose.h"
+#include "parapet/methods/clip_memory.h"
 #include "parapet/nn/contrastive.h"
 #include "parapet/training/sharding.h"
 
@@ -58,6 +59,29 @@ std::vector<TrainableParameter> FilterTask::parameters() {
     list.push_back({"opponent.bias", opponent_bias_, 1.0, false});
   }
   return list;
+}
+
+std::optional<MemoryNeed> FilterTask::memory() const {
+  if (in_.model == nullptr) return std::nullopt;
+  ClipStep step;
+  step.batch = options_.batch;
+  if (finetunes()) {
+    // The changed pictures pass through the tower beside the batch's own.
+    step.images = options_.adversary.active() && options_.adversary.on_pixels() ? 2 : 1;
+    const int64_t first = std::min<int64_t>(kChunk, in_.train->set().size());
+    std::vector<int64_t> rows(static_cast<size_t>(first));
+    std::iota(rows.begin(), rows.end(), 0);
+    step.tokens = in_.train->ids(rows, 0).size(1);
+    step.lighter_mode = "a smaller --unfrozen-share, or --mode heads";
+  }
+  MemoryNeed need = clip_memory(*in_.model, step);
+  const TrainingMemory heads = estimate_training_memory(net_, {});
+  need.memory.parameters += heads.parameters;
+  need.memory.gradients += heads.gradients;
+  need.memory.optimizer += heads.optimizer;
+  // Frozen towers are not even run: the batch and its checkpoints change nothing.
+  if (!finetunes()) need.remedies.clear();
+  return need;
 }
 
 SourcePtr<FilterDraw> FilterTask::batches(const Communicator& communicator) {

@@ -38,6 +38,7 @@ class FilterTask final : public TaskOf<FilterDraw> {
   SourcePtr<FilterDraw> batches(const Communicator& communicator) override;
   StepLoss loss(FilterDraw& drawn, const StepInfo& info) override;
   std::map<std::string, double> validate(const StepInfo& info) override;
+  std::optional<MemoryNeed> memory() const override;
 
   // Logits of a whole set without changes or dropout, in chunks of 256, on the CPU. Each process
   // computes its share and all return the same.

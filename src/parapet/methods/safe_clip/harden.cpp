@@ -11,9 +11,11 @@
 #include "parapet/data/quadruplets.h"
 #include "parapet/data/shard_stream.h"
 #include "parapet/engine/cache/cached_encoder.h"
+#include "parapet/engine/encoder/model_stamp.h"
 #include "parapet/engine/encoder/quadruplet_embeddings.h"
 #include "parapet/methods/safe_clip/references.h"
 #include "parapet/methods/tuned.h"
+#include "parapet/models/registry.h"
 #include "parapet/nn/precision.h"
 #include "parapet/training/distributed.h"
 
@@ -37,6 +39,7 @@ struct Environment {
   const ClipAssets& assets;
   const ClipModel* original = nullptr;  // where `model` is trained whole and data are streamed
   std::string weights;                  // added to the references' key
+  const ModelStamp& stamp;              // from before the model was loaded
   BadSamples bad;
   Communicator& communicator;
   const Context& context;
@@ -58,6 +61,7 @@ Prepared prepare_directory(const Environment& env, const QuadrupletPipeline& pip
   encoder.device = env.model.logit_scale().value.device().str();
   encoder.precision = options.dtype;
   const std::string key = encoder_key(options.model, encoder) + env.weights;
+  env.stamp.require_unchanged();  // the key is that of the weights that were loaded
   const auto original =
       cached_encoder(with_pixels(wrap_encoder(env.model, env.assets, encoder), *pipeline.pixels),
                      key, options.reference_cache);
@@ -85,6 +89,7 @@ Prepared prepare_shards(const Environment& env, const QuadrupletPipeline& pipeli
                         SampleCounts& counts) {
   const SafeClipOptions& options = env.options;
   Prepared out;
+  env.stamp.require_unchanged();  // the original is of the same files
   const auto shards = list_shards(options.data);
   out.train = shard_quadruplets(shards, options.shuffle_buffer, pipeline, env.bad, counts);
   const auto val_shards =
@@ -131,6 +136,8 @@ SafeClipResult harden_safe_clip(const SafeClipOptions& options, const RunDirecto
   const auto seed = static_cast<uint64_t>(options.seed);
   // Weights that train need float32 masters.
   const at::ScalarType weights = lora ? precision.weights : at::kFloat;
+  require_family(options.model, "clip", "hardening");
+  const ModelStamp stamp({options.model});
   ClipModel model = ClipModel::load(options.model, device, weights);
   if (model.config().kind != ClipKind::kFull)
     throw DataError(options.model, "holds one tower only", "Hardening needs a full CLIPModel.");
@@ -156,6 +163,7 @@ SafeClipResult harden_safe_clip(const SafeClipOptions& options, const RunDirecto
       assets,
       original ? &*original : nullptr,
       weights == precision.weights ? "" : std::string("/") + c10::toString(weights),
+      stamp,
       bad_samples(options, run.path(), communicator.rank(), context),
       communicator,
       context};
@@ -164,6 +172,7 @@ SafeClipResult harden_safe_clip(const SafeClipOptions& options, const RunDirecto
       streamed ? prepare_shards(env, pipeline, counts) : prepare_directory(env, pipeline, counts);
   const double scale = objective_scale(options, model);
   if (lora) nn::add_lora(model, options.lora, seed);
+  model.set_recompute(options.trainer.gradient_checkpointing);
   const FrozenProbe probe(model, data.probe);
   if (const auto* table = data.train_references->table()) probe.check_references(*table);
   SafeClipResult result;
@@ -173,10 +182,10 @@ SafeClipResult harden_safe_clip(const SafeClipOptions& options, const RunDirecto
       Random::named(seed, "harden.torch." + std::to_string(communicator.rank())).next());
   const TrainerOptions trainer = scheduled(options, data.quadruplets, communicator.world_size());
   {
-    HardenTask task(
-        model, options.harden, options.objective,
-        {data.train.get(), data.train_references.get(), data.val.get(), data.val_references.get()},
-        scale, seed);
+    HardenTask task(model, options.harden, options.objective,
+                    {data.train.get(), data.train_references.get(), data.val.get(),
+                     data.val_references.get(), data.probe.ids.width},
+                    scale, seed);
     model.set_training(true);
     result.training = train(task, trainer, run.path(), communicator, context);
     if (trainer.patience > 0 && result.training.best_step >= 0) load_best(task, run.path());

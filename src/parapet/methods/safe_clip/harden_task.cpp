@@ -7,6 +7,7 @@
 #include "parapet/data/sources/compose.h"
 #include "parapet/data/sources/order.h"
 #include "parapet/data/sources/prefetch.h"
+#include "parapet/methods/clip_memory.h"
 #include "parapet/methods/safe_clip/validation.h"
 #include "parapet/nn/contrastive.h"
 #include "parapet/training/sharding.h"
@@ -117,6 +118,16 @@ std::vector<TrainableParameter> HardenTask::parameters() {
     list.push_back({name, parameter.value, 1.0, parameter.value.dim() >= 2});
   });
   return list;
+}
+
+std::optional<MemoryNeed> HardenTask::memory() const {
+  ClipStep step;
+  step.batch = options_.batch;
+  step.images = options_.towers == "text" ? 0 : 2;  // a safe and an unsafe one
+  step.texts = options_.towers == "image" ? 0 : 2;
+  step.tokens = data_.text_tokens;
+  if (options_.mode == "full") step.lighter_mode = "--mode lora";
+  return clip_memory(model_, step);
 }
 
 SourcePtr<QuadrupletBatch> HardenTask::batches(const Communicator& communicator) {

@@ -28,6 +28,7 @@ struct HardenData {
   const References* train_references = nullptr;
   const QuadrupletList* val = nullptr;  // null or empty = no validation
   const References* val_references = nullptr;
+  int64_t text_tokens = 0;  // of the longest text seen so far; 0 = not known
 };
 
 class HardenTask final : public TaskOf<QuadrupletBatch> {
@@ -42,6 +43,7 @@ class HardenTask final : public TaskOf<QuadrupletBatch> {
   StepLoss loss(QuadrupletBatch& batch, const StepInfo& info) override;
   std::map<std::string, double> validate(const StepInfo& info) override;
   Selection selection() const override { return {"recall", true}; }
+  std::optional<MemoryNeed> memory() const override;
 
  private:
   // What `shield_clip` makes of a batch: which halves are to be safe.
