@@ -1,6 +1,7 @@
 """Options of `parapet train guard`: fine-tuning, augmentation, losses, refusals."""
 import json
 import shutil
+import sqlite3
 
 import numpy as np
 import pytest
@@ -152,25 +153,55 @@ def test_every_option_trains_heads_that_work(world, trained, tmp_path, flags):
     assert got["joint.auroc"]["value"] > 0.8
 
 
+def stored(folder):
+    """The embeddings of the cache by key: one file, as every command writes it."""
+    assert {file.name for file in folder.iterdir()} <= {
+        "embeddings.sqlite", "embeddings.sqlite-wal", "embeddings.sqlite-shm"}
+    with sqlite3.connect(folder / "embeddings.sqlite") as store:
+        return {key: np.frombuffer(value, np.float32)
+                for key, value in store.execute("SELECT key, value FROM embedding")}
+
+
+def near(rows, others):
+    """Which rows are among the others."""
+    return (rows @ others.T).max(axis=1) > 0.99999
+
+
 def test_copies_are_changed_versions_and_computed_once(world, tmp_path):
-    flags = ["--augment-copies", "2", "--embedding-cache", tmp_path / "cache", "--max-steps", "2"]
-    train(*world, tmp_path / "run", *flags)
-    files = {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()}
-    shapes = {file: {name: x.shape for name, x in load_file(file).items()} for file in files}
-    (copies,) = [file for file in files if shapes[file]["image"][0] == 3]  # of train alone
-    rows = samples(world[1], "train")
-    stored = load_file(copies)
-    image, text = embed(world[0], world[1], rows, tmp_path)
-    for name, plain in (("image", image), ("text", text)):
-        torch.testing.assert_close(stored[name][0], plain, atol=1e-5, rtol=0)
-        present = plain.abs().sum(1) > 0
-        same = [(stored[name][v][present] * plain[present]).sum(1) > 0.99999 for v in (1, 2)]
-        assert 0.2 < 1 - torch.stack(same).double().mean() < 1  # most pictures, some texts
-        assert (stored[name][:, ~present] == 0).all()
+    cache = tmp_path / "cache"
+    train(*world, tmp_path / "plain", "--embedding-cache", cache, "--max-steps", "2")
+    plain = stored(cache)
+    rows = [row for split in ("train", "val") for row in samples(world[1], split)]
+    kept = np.stack(list(plain.values()))
+    for side in embed(world[0], world[1], rows, tmp_path):
+        side = side.numpy()
+        assert near(side[np.abs(side).sum(1) > 0], kept).all()
+    flags = ["--augment-copies", "2", "--embedding-cache", cache, "--max-steps", "2"]
+    said = train(*world, tmp_path / "run", *flags).stderr
+    assert "came from" in said
+    both = stored(cache)
+    assert all(np.array_equal(both[key], value) for key, value in plain.items())
+    changed = np.stack([value for key, value in both.items() if key not in plain])
+    own = samples(world[1], "train")
+    assert len(changed) == 2 * sum((name in row) for row in own for name in ("image", "text"))
+    assert 0.2 < 1 - near(changed, kept).mean() < 1  # most pictures, some texts
     train(*world, tmp_path / "again", *flags)
-    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()} == files
+    assert stored(cache).keys() == both.keys()
     name = "heads/guard_heads.safetensors"
     assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
+
+
+def test_equal_content_is_kept_once(world, tmp_path):
+    """Under the keys that every command gives a picture or text."""
+    cache = tmp_path / "cache"
+    train(*world, tmp_path / "run", "--embedding-cache", cache, "--max-steps", "2")
+    before = stored(cache)
+    train(*world, tmp_path / "again", "--embedding-cache", cache, "--max-steps", "2")
+    assert stored(cache).keys() == before.keys()
+    rows = [row for split in ("train", "val") for row in samples(world[1], split)]
+    pictures = {(world[1] / row["image"]).read_bytes() for row in rows if "image" in row}
+    texts = {row["text"] for row in rows if "text" in row}
+    assert len(before) == len(pictures) + len(texts)  # equal content has one row
 
 
 def test_warnings_name_the_documents_ranges(world, tmp_path):

@@ -28,8 +28,8 @@ void report_earlier_files(const fs::path& folder, const Context& context) {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
     const std::string name = entry.path().filename().string();
-    // Not "guard-": those are what `train guard` keeps today.
-    const bool ours = name.starts_with("images-") || name.starts_with("texts-");
+    const bool ours =
+        name.starts_with("images-") || name.starts_with("texts-") || name.starts_with("guard-");
     earlier += ours && name.ends_with(".safetensors");
   }
   if (earlier > 0)

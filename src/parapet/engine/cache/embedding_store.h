@@ -1,6 +1,5 @@
 // How encoders' embeddings are kept on disk: a SQLite file of rows under hashes of what they were
-// made from. (`train guard` still has files of its own, filter_inputs.cpp.) Several processes may
-// use a file at once, and one that is killed leaves it whole.
+// made from. Several processes may use a file at once, and one that is killed leaves it whole.
 #pragma once
 #include <cstdint>
 #include <filesystem>

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "parapet/core/error.h"
@@ -10,42 +11,17 @@
 #include "parapet/core/threads.h"
 #include "parapet/data/input_rows.h"
 #include "parapet/engine/encoder/text_batches.h"
-#include "parapet/formats/safetensors.h"
-#include "parapet/nn/checkpoint.h"
 #include "parapet/nn/contrastive.h"
 #include "parapet/training/sharding.h"
 
 namespace parapet {
 namespace {
 
-namespace fs = std::filesystem;
 constexpr int64_t kChunk = 64;
 
 Random change_random(uint64_t seed, const char* what, int64_t version, int64_t row) {
   return Random::named(seed, std::string("guard.augment.") + what + "." + std::to_string(version) +
                                  "." + std::to_string(row));
-}
-
-// 1 where the sample has the side, as a column.
-at::Tensor presence(const FilterSet& set, bool image) {
-  at::Tensor mask = at::empty({set.size(), 1});
-  float* data = mask.data_ptr<float>();
-  for (const LabelSample& sample : set.samples)
-    *data++ = (image ? sample.image : sample.text).empty() ? 0.0f : 1.0f;
-  return mask;
-}
-
-bool load_cached(const fs::path& file, const std::vector<int64_t>& shape, FilterEmbeddings& out) {
-  if (file.empty() || !fs::exists(file)) return false;
-  const TensorArchive archive = TensorArchive::open(file);
-  for (const auto& [name, tensor] : {std::pair{"image", &out.image}, {"text", &out.text}}) {
-    const TensorView* view = archive.find(name);
-    if (view == nullptr || view->shape != shape)
-      throw DataError(file.string(), std::string("tensor '") + name + "' does not fit",
-                      "Delete the file; it is computed again.");
-    *tensor = nn::to_tensor(*view);
-  }
-  return true;
 }
 
 }  // namespace
@@ -107,101 +83,143 @@ const at::Tensor& FilterInputs::image_keys() const {
   return image_keys_ = at::tensor(keys, at::kLong);
 }
 
-std::string FilterInputs::content_key(int64_t copies) const {
-  std::vector<std::string> hashes(set_.samples.size());
-  parallel_items(set_.size(), 0, [&](int64_t i) {
-    const LabelSample& sample = set_.samples[i];
-    Sha256 hash;
-    hash.update(std::to_string(sample.text.size()) + ":" + sample.text);
-    if (!sample.image.empty()) hash.update(read_location(sample.image, int64_t{64} << 20));
-    hashes[i] = hash.hex();
-  });
-  Sha256 all;
-  all.update(kPixelsVersion);
-  if (copies > 0) {
-    AugmentOptions copy = augment_;
-    OptionList list;
-    copy.visit(list);
-    all.update(to_toml(list) + std::to_string(copies) + "," + std::to_string(seed_));
-  }
-  for (const auto& hash : hashes) all.update(hash);
-  return all.hex();
+bool FilterInputs::has(bool image, int64_t row) const {
+  const LabelSample& sample = set_.samples[static_cast<size_t>(row)];
+  return !(image ? sample.image : sample.text).empty();
+}
+
+std::string FilterInputs::embedding_key(bool image, int64_t row, int64_t version,
+                                        const std::string& encoder) const {
+  const LabelSample& sample = set_.samples[static_cast<size_t>(row)];
+  const std::string content = image ? read_location(sample.image, int64_t{64} << 20) : sample.text;
+  const std::string kind = image ? "image" : "text";
+  if (version == 0) return EmbeddingStore::key(kind, encoder, content);
+  AugmentOptions options = augment_;
+  OptionList list;
+  options.visit(list);
+  return EmbeddingStore::key(kind + " changed by\n" + to_toml(list) + std::to_string(seed_) + "," +
+                                 std::to_string(version) + "," + std::to_string(row),
+                             encoder, content);
 }
 
 namespace {
 
-// This process's share of one version, as it comes from the model.
-void embed_version(const FilterInputs& inputs, const ClipModel& model, int64_t version,
-                   const RowRange& own, Progress& progress, const Context& context,
-                   std::vector<at::Tensor>& images, std::vector<at::Tensor>& texts) {
-  const at::Device device = const_cast<ClipModel&>(model).logit_scale().value.device();
-  for (int64_t first = own.begin; first < own.end; first += kChunk) {
-    if (context.cancelled()) throw Cancelled("stopped while embedding");
-    std::vector<int64_t> rows(static_cast<size_t>(std::min(kChunk, own.end - first)));
-    std::iota(rows.begin(), rows.end(), first);
-    const at::Tensor pixels = inputs.pixels(rows, version).to(device).to(model.compute());
-    images.push_back(nn::normalise_rows(model.encode_image(pixels)).cpu());
-    texts.push_back(
-        nn::normalise_rows(model.encode_text(inputs.ids(rows, version).to(device))).cpu());
-    progress.update(version * own.size() + first - own.begin + static_cast<int64_t>(rows.size()));
-  }
-}
+// Embeds a set side by side and version by version.
+class SetEmbedder {
+ public:
+  SetEmbedder(const FilterInputs& inputs, const ClipModel& model, const std::string& encoder_key,
+              EmbeddingStore* store)
+      : inputs_(inputs), model_(model), encoder_key_(encoder_key), store_(store) {}
 
-FilterEmbeddings compute_embeddings(const FilterInputs& inputs, const ClipModel& model,
-                                    int64_t copies, Communicator& communicator,
-                                    const Context& context) {
+  // [rows, d] on the CPU; rows without the side are 0.
+  at::Tensor embed(bool image, const std::vector<int64_t>& rows, int64_t version) {
+    const int64_t width = model_.config().embedding_dim();
+    at::Tensor out = at::zeros({static_cast<int64_t>(rows.size()), width});
+    std::vector<int64_t> places;  // of the rows that have the side
+    for (size_t i = 0; i < rows.size(); ++i)
+      if (inputs_.has(image, rows[i])) places.push_back(static_cast<int64_t>(i));
+    std::vector<std::string> keys(places.size());
+    asked_ += static_cast<int64_t>(places.size());
+    if (store_ != nullptr) {
+      parallel_items(static_cast<int64_t>(places.size()), 0, [&](int64_t i) {
+        const auto place = static_cast<size_t>(places[static_cast<size_t>(i)]);
+        keys[static_cast<size_t>(i)] =
+            inputs_.embedding_key(image, rows[place], version, encoder_key_);
+      });
+      places = take_known(keys, places, out);
+    }
+    computed_ += static_cast<int64_t>(places.size());
+    if (!places.empty()) compute(image, rows, version, places, keys, out);
+    return out;
+  }
+  int64_t asked() const { return asked_; }
+  int64_t computed() const { return computed_; }
+
+ private:
+  // Puts what the store has into `out`; returns the other places and leaves only their keys.
+  std::vector<int64_t> take_known(std::vector<std::string>& keys,
+                                  const std::vector<int64_t>& places, at::Tensor& out) {
+    const int64_t width = out.size(1);
+    const auto found = store_->find_all(keys, width);
+    std::vector<int64_t> missing;
+    std::vector<std::string> missing_keys;
+    for (size_t i = 0; i < places.size(); ++i) {
+      if (found[i].empty()) {
+        missing.push_back(places[i]);
+        missing_keys.push_back(keys[i]);
+      } else {
+        std::copy_n(found[i].data(), width, out.data_ptr<float>() + places[i] * width);
+      }
+    }
+    keys = std::move(missing_keys);
+    return missing;
+  }
+
+  void compute(bool image, const std::vector<int64_t>& rows, int64_t version,
+               const std::vector<int64_t>& places, const std::vector<std::string>& keys,
+               at::Tensor& out) {
+    std::vector<int64_t> wanted;
+    for (const int64_t place : places) wanted.push_back(rows[static_cast<size_t>(place)]);
+    const at::Device device = model_.device();
+    const at::Tensor embeds =
+        nn::normalise_rows(image ? model_.encode_image(inputs_.pixels(wanted, version).to(device))
+                                 : model_.encode_text(inputs_.ids(wanted, version).to(device)))
+            .cpu()
+            .contiguous();
+    out.index_copy_(0, at::tensor(places, at::kLong), embeds);
+    if (store_ == nullptr) return;
+    const auto width = static_cast<size_t>(embeds.size(1));
+    std::vector<EmbeddingStore::Row> kept;
+    for (size_t i = 0; i < keys.size(); ++i)
+      kept.emplace_back(keys[i], std::span(embeds.const_data_ptr<float>() + i * width, width));
+    store_->put(kept);
+  }
+
+  const FilterInputs& inputs_;
+  const ClipModel& model_;
+  std::string encoder_key_;
+  EmbeddingStore* store_;
+  int64_t asked_ = 0, computed_ = 0;
+};
+
+}  // namespace
+
+FilterEmbeddings embed_filter_set(const FilterInputs& inputs, const ClipModel& model,
+                                  int64_t copies, const std::string& encoder_key,
+                                  EmbeddingStore* store, Communicator& communicator,
+                                  const Context& context) {
   const at::NoGradGuard guard;
-  const FilterSet& set = inputs.set();
-  const RowRange own = own_share(set.size(), kChunk, communicator);
+  const RowRange own = own_share(inputs.set().size(), kChunk, communicator);
   const at::Tensor none = at::empty({0, model.config().embedding_dim()});
   std::vector<std::vector<at::Tensor>> images(static_cast<size_t>(copies + 1), {none});
   auto texts = images;
+  SetEmbedder embedder(inputs, model, encoder_key, store);
   {
     Progress progress(context, "embedding", (copies + 1) * own.size(), "samples");
     for (int64_t version = 0; version <= copies; ++version) {
-      const auto v = static_cast<size_t>(version);
-      embed_version(inputs, model, version, own, progress, context, images[v], texts[v]);
+      for (int64_t first = own.begin; first < own.end; first += kChunk) {
+        if (context.cancelled()) throw Cancelled("stopped while embedding");
+        std::vector<int64_t> rows(static_cast<size_t>(std::min(kChunk, own.end - first)));
+        std::iota(rows.begin(), rows.end(), first);
+        images[static_cast<size_t>(version)].push_back(embedder.embed(true, rows, version));
+        texts[static_cast<size_t>(version)].push_back(embedder.embed(false, rows, version));
+        progress.update(version * own.size() + first - own.begin +
+                        static_cast<int64_t>(rows.size()));
+      }
     }
   }
+  if (store != nullptr && communicator.is_main())
+    context.info("embeddings: " + std::to_string(embedder.asked() - embedder.computed()) + " of " +
+                 std::to_string(embedder.asked()) + " came from " + store->file().string());
   communicator.meet(context);
-  FilterEmbeddings out;
   const auto all = [&](std::vector<std::vector<at::Tensor>>& versions) {
     std::vector<at::Tensor> list;
     for (auto& parts : versions) list.push_back(gather_shares(at::cat(parts), communicator));
     return at::stack(list);
   };
-  out.image = all(images).mul_(presence(set, true));
-  out.text = all(texts).mul_(presence(set, false));
-  return out;
-}
-
-}  // namespace
-
-FilterEmbeddings embed_filter_set(const FilterInputs& inputs, const ClipModel& model,
-                                  int64_t copies, const std::string& model_key,
-                                  const fs::path& cache, Communicator& communicator,
-                                  const Context& context) {
-  const FilterSet& set = inputs.set();
-  fs::path file;
-  if (!cache.empty()) {
-    fs::create_directories(cache);
-    const std::string key = Sha256().update(model_key).update(inputs.content_key(copies)).hex();
-    file = cache / ("guard-" + key.substr(0, 32) + ".safetensors");
-  }
   FilterEmbeddings out;
-  const std::vector<int64_t> shape = {copies + 1, set.size(), model.config().embedding_dim()};
-  // All processes must agree on whether the file is there: the machines may not share their disk.
-  std::vector<at::Tensor> have = {at::full({1}, !file.empty() && fs::exists(file) ? 1.0 : 0.0)};
-  communicator.meet(context);
-  communicator.all_reduce_sum(have);
-  if (have[0].item<double>() == static_cast<double>(communicator.world_size()) &&
-      load_cached(file, shape, out)) {
-    context.info("embeddings: " + file.string());
-    return out;
-  }
-  out = compute_embeddings(inputs, model, copies, communicator, context);
-  if (!file.empty() && communicator.is_main())
-    nn::save_tensors(file, {{"image", out.image}, {"text", out.text}});
+  out.image = all(images);
+  out.text = all(texts);
   return out;
 }
 

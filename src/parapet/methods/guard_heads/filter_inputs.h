@@ -3,11 +3,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "parapet/core/context.h"
+#include "parapet/engine/cache/embedding_store.h"
 #include "parapet/engine/torch/torch_encoder.h"
 #include "parapet/methods/guard_heads/filter_data.h"
 
@@ -30,8 +30,12 @@ class FilterInputs {
   // the first call, on one thread.
   const at::Tensor& text_keys() const;
   const at::Tensor& image_keys() const;
-  // Hash of all samples' content, and of the changes when `copies` > 0.
-  std::string content_key(int64_t copies) const;
+  // Whether a sample has the side.
+  bool has(bool image, int64_t row) const;
+  // Under which the embedding of a side is kept. A sample as it is has the key that every command
+  // gives such an image or text; a changed one is told apart by all that its changes come from.
+  std::string embedding_key(bool image, int64_t row, int64_t version,
+                            const std::string& encoder) const;
 
  private:
   const FilterSet& set_;
@@ -47,11 +51,11 @@ class FilterInputs {
 struct FilterEmbeddings {
   at::Tensor image, text;
 };
-// Kept under `cache` by content and `model_key` when it is not empty. Each process computes a
-// share, all return the same.
+// Rows that `store` (null = none) holds under `encoder_key` come from there, the others are
+// computed and kept. Each process computes a share, all return the same.
 FilterEmbeddings embed_filter_set(const FilterInputs& inputs, const ClipModel& model,
-                                  int64_t copies, const std::string& model_key,
-                                  const std::filesystem::path& cache, Communicator& communicator,
+                                  int64_t copies, const std::string& encoder_key,
+                                  EmbeddingStore* store, Communicator& communicator,
                                   const Context& context);
 
 }  // namespace parapet

@@ -9,8 +9,10 @@
 #include "parapet/core/random.h"
 #include "parapet/data/sample_keys.h"
 #include "parapet/engine/cache/cached_encoder.h"
+#include "parapet/engine/encoder/model_stamp.h"
 #include "parapet/engine/torch/torch_encoder.h"
 #include "parapet/methods/guard_heads/filter_task.h"
+#include "parapet/models/registry.h"
 #include "parapet/nn/precision.h"
 #include "parapet/training/distributed.h"
 
@@ -76,8 +78,11 @@ struct Part {
 void embed_parts(const TrainGuardOptions& options, std::initializer_list<Part*> parts,
                  const ClipModel& model, const std::string& key, Communicator& communicator,
                  const Context& context) {
+  std::unique_ptr<EmbeddingStore> store;
+  if (!options.embedding_cache.empty())
+    store = open_embedding_store(options.embedding_cache, context);
   for (Part* part : parts)
-    part->embeds = embed_filter_set(part->inputs, model, part->copies, key, options.embedding_cache,
+    part->embeds = embed_filter_set(part->inputs, model, part->copies, key, store.get(),
                                     communicator, context);
 }
 
@@ -175,12 +180,15 @@ TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& r
   const auto seed = static_cast<uint64_t>(options.seed);
   const nn::Precision precision = nn::resolve_precision(options.dtype, options.device);
   if (!precision.note.empty()) context.info(precision.note);
+  require_family(options.model, "clip", "training guard heads");
+  const ModelStamp stamp({options.model});
   // Weights that train need float32 masters.
   ClipModel model =
       ClipModel::load(options.model, device, finetune ? at::kFloat : precision.weights);
   if (model.config().kind != ClipKind::kFull)
     throw DataError(options.model, "holds one tower only", "Guard heads need a full CLIPModel.");
   model.set_compute(precision.compute);
+  model.set_recompute(options.trainer.gradient_checkpointing);
   const ClipAssets assets = load_clip_assets(options.model, model.config());
   at::manual_seed(Random::named(seed, "guard.torch." + std::to_string(communicator.rank())).next());
 
@@ -191,8 +199,13 @@ TrainedGuard train_guard(const TrainGuardOptions& options, const RunDirectory& r
   Part calibration(std::move(splits.calibration), categories, options, assets, model, false);
   report_data(train_part.set, options.filter, context);
   const std::string model_key = model_content_key(options.model);
-  const std::string key =
-      model_key + c10::toString(precision.weights) + c10::toString(precision.compute);
+  stamp.require_unchanged();  // the key is that of the weights that were loaded
+  EncoderOptions encoder;
+  encoder.device = device.str();
+  encoder.precision = options.dtype;
+  std::string key = encoder_key(options.model, model_key, encoder);
+  if (finetune && precision.weights != at::kFloat)
+    key += "/" + std::string(c10::toString(at::kFloat));
   embed_parts(options, {&train_part, &val, &calibration}, model, key, communicator, context);
 
   TrainedGuard result;
