@@ -333,6 +333,38 @@ TEST_F(ClipGuard, ReadinessFollowsTheEncoder) {
   signal->probe(soon());
 }
 
+// Whatever the encoder could not embed, a category has then no score: for an explanation asks again
+// for what the decision was made from, and a full queue or a late answer may take it away.
+TEST_F(ClipGuard, WhatIsMissingForAnExplanationGivesNoScore) {
+  const auto faults = std::make_shared<parapet::test::Faults>();
+  const auto encoder = parapet::test::faulty_encoder(*folder_ / "clip", faults);
+  GuardHeadsInfo info;
+  info.categories = {"weapon"};
+  info.model_hash = encoder->model_key;
+  for (int i = 0; i <= 20; ++i) info.cosine_quantiles.push_back(-1 + 0.1 * i);
+  parapet::test::write_small_heads(*folder_ / "faulty_heads", info, 4, 0, 7);
+  const auto signal =
+      ClipSignal::load(parse("heads='faulty_heads'\nneutral=['a tree']\n[consistency]\n"
+                             "[[clip.zeroshot]]\ncategory='weapon'\nprompts=['a boat']\n"),
+                       encoder, Context{});
+  const std::vector<Image> pictures{decode_image(picture(0), "png")};
+  const std::vector<std::string> texts{"a boat"};
+  const Embedding other = signal->embed_text("a table");
+  ASSERT_EQ(other.size(), 4u);
+  for (const std::string category : {"weapon", "any_harm", "contradiction"}) {
+    EXPECT_EQ(signal->rescore_images(pictures, category, Modality::kJoint, other).size(), 1u);
+    EXPECT_EQ(signal->rescore_texts(texts, category, Modality::kJoint, other).size(), 1u);
+    EXPECT_TRUE(signal->rescore_images(pictures, category, Modality::kJoint, {}).empty());
+    EXPECT_TRUE(signal->rescore_texts(texts, category, Modality::kJoint, {}).empty());
+    EXPECT_EQ(signal->deciding_piece("a boat", category, Modality::kJoint, {}), "a boat");
+  }
+  faults->fail = true;
+  EXPECT_TRUE(signal->embed_image(decode_image(picture(1), "png")).empty());
+  EXPECT_TRUE(signal->embed_text("not seen before").empty());
+  for (const Modality modality : {Modality::kText, Modality::kJoint})
+    EXPECT_TRUE(signal->rescore_texts({"nor this"}, "weapon", modality, other).empty());
+}
+
 TEST_F(ClipGuard, ReplacesBySafeCounterpartsAndRedirects) {
   const std::string modify =
       "hardened='clip'\nheads='heads'\n[category.any_harm]\nflag=0.0\nblock=0.0\naction='modify'\n";

@@ -174,24 +174,30 @@ void Pipeline::explain_category(const Run& run, const CategoryResult& category,
   const PreparedPart* image =
       find_part(run.prepared.parts, best->part, Modality::kImage, best->view);
   const PreparedPart* text = find_part(run.prepared.parts, text_part, Modality::kText);
-  const bool joint = modality == Modality::kJoint;
+  // The other half of a pair. A busy encoder may give none: then the pair is not explained.
+  Embedding of_image, of_text;
+  std::string piece;
+  if (modality == Modality::kJoint) {
+    if (image == nullptr || text == nullptr) return;
+    of_image = clip_->embed_image(*image->image);
+    if (of_image.empty()) return;
+  }
+  if (text != nullptr && modality != Modality::kImage)
+    piece = clip_->deciding_piece(text->text, category.category, modality, of_image);
+  if (modality == Modality::kJoint) {
+    of_text = clip_->embed_text(piece);
+    if (of_text.empty()) return;
+  }
   if (image != nullptr && modality != Modality::kText) {
-    Embedding other;
-    if (joint && text != nullptr)
-      other = clip_->embed_text(clip_->deciding_piece(text->text, category.category, modality,
-                                                      clip_->embed_image(*image->image)));
     const auto png = image_saliency(*image->image, [&](std::span<const Image> copies) {
-      return clip_->rescore_images(copies, category.category, modality, other);
+      return clip_->rescore_images(copies, category.category, modality, of_text);
     });
     if (png)
       decision.explanations.push_back({image->part, category.category, "saliency", *png, {}});
   }
   if (text != nullptr && modality != Modality::kImage) {
-    const Embedding other =
-        joint && image != nullptr ? clip_->embed_image(*image->image) : Embedding{};
-    const std::string piece = clip_->deciding_piece(text->text, category.category, modality, other);
     auto words = word_attribution(piece, [&](const std::vector<std::string>& copies) {
-      return clip_->rescore_texts(copies, category.category, modality, other);
+      return clip_->rescore_texts(copies, category.category, modality, of_image);
     });
     if (words.empty()) return;
     std::string png = attribution_picture(words);
