@@ -82,7 +82,7 @@ const Dialect kDialects[] = {
      R"({"input": [
         {"type": "text", "text": "hello"},
         {"type": "image_url", "image_url": {"url": "https://h/x.png", "detail": "high"}}]})",
-     {"", "/input/image_url/detail", "/input/image_url"}},
+     {""}},
     {"own",
      R"({"id": "i", "tenant": "t", "parts": [
         {"type": "text", "text": "hello", "label": "l", "cache_control": {"type": "ephemeral"}},
@@ -91,6 +91,8 @@ const Dialect kDialects[] = {
         {"type": "image_url", "image_url": "https://h/x.png"},
         {"type": "image", "data": "AAAA", "media_type": "image/png"},
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}},
+        {"type": "image", "source": {"type": "url", "url": "https://h/y.png", "data": "AB=="}},
+        {"type": "image", "source": {"type": "url", "url": "https://h/z.png"}, "data": "AC=="},
         {"type": "tool_use", "id": "t1", "name": "post", "input": {"a": ["b", {"c": "d"}]}},
         {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "r"}]},
         {"type": "function_call_output", "call_id": "c", "output": "{\"r\": \"x\"}"},
@@ -98,8 +100,7 @@ const Dialect kDialects[] = {
         {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA==", "filename": "f"}},
         {"type": "video_url", "video_url": {"url": "https://h/v.mp4"}},
         {"type": "who_knows", "deep": {"er": ["text"]}}]})",
-     {"", "/id", "/tenant", "/parts/label", "/parts/media_type", "/parts/source/media_type",
-      "/parts/source/type", "/parts/source"}},
+     {"", "/id", "/tenant", "/parts/label"}},
     {"litellm",
      R"({"input_type": "request", "texts": ["hello", "{\"a\": \"b\"}"], "images": ["AA=="],
         "litellm_call_id": "c", "litellm_trace_id": "t", "litellm_version": "1", "model": "m",
@@ -127,8 +128,7 @@ const Dialect kDialects[] = {
           {"role": "function", "name": "f", "content": [{"type": "tool_result", "content": "w"}]}]})",
      {"", "/litellm_call_id", "/litellm_trace_id", "/litellm_version", "/model", "/request_headers",
       "/request_headers/h", "/request_data", "/request_data/user_api_key_hash",
-      "/additional_provider_specific_params", "/additional_provider_specific_params/profile",
-      "/structured_messages/content/image_url/detail", "/structured_messages/content/image_url"}},
+      "/additional_provider_specific_params", "/additional_provider_specific_params/profile"}},
 };
 
 void expect_seen(const guard::Guard& guard, const Dialect& dialect, const json& body,
@@ -138,6 +138,14 @@ void expect_seen(const guard::Guard& guard, const Dialect& dialect, const json& 
       << dialect.name << " " << at.to_string() << " " << how;
 }
 
+// Values that may look like a setting: words in a list, words that signs join.
+const json kThreats[] = {kThreat, json{"I", "will", "hurt", "you"}, "I-will-hurt-you",
+                         json{{"type", json{"I", "will", "hurt", "you"}}}};
+const char* const kSettingNames[] = {"id",         "tool_call_id", "detail",     "format",
+                                     "status",     "index",        "media_type", "cache_control",
+                                     "is_error",   "item_id",      "call_id",    "mime_type",
+                                     "tool_use_id"};
+
 // A value anywhere, and a key that nobody expects.
 TEST(Coverage, EveryStringOfARequestIsReadOrNamed) {
   const guard::Guard guard = make_guard();
@@ -145,11 +153,20 @@ TEST(Coverage, EveryStringOfARequestIsReadOrNamed) {
     const json whole = json::parse(dialect.body);
     std::vector<Pointer> strings, objects;
     collect(whole, Pointer(), strings, objects);
-    for (const Pointer& at : strings) {
-      json body = whole;
-      body[at] = kThreat;
-      expect_seen(guard, dialect, body, at, "value");
-    }
+    for (const Pointer& at : strings)
+      for (const json& threat : kThreats) {
+        if (at == Pointer("/input") && threat.is_array()) continue;  // that is four inputs
+        json body = whole;
+        body[at] = threat;
+        expect_seen(guard, dialect, body, at, "value " + threat.dump());
+      }
+    for (const Pointer& at : objects)
+      for (const char* name : kSettingNames)
+        for (const json& threat : {kThreats[1], kThreats[2]}) {
+          json body = whole;
+          body[at][name] = threat;
+          expect_seen(guard, dialect, body, at, std::string(name) + " " + threat.dump());
+        }
     for (const Pointer& at : objects)
       for (const json& value : {json(kThreat), json{kThreat}, json{{"deep", kThreat}}}) {
         json body = whole;
@@ -208,6 +225,84 @@ TEST(Coverage, EscapesInsideArgumentsAreDecoded) {
       body = json{{"parts", {{{"type", "tool_use"}, {"name", "f"}, {"input", text}}}}};
       EXPECT_EQ(outcome(guard, "own", body), "blocked") << text;
     }
+}
+
+// Settings and identifiers as APIs have them are no texts: they would take the places of parts.
+TEST(Coverage, PlainSettingsAreNoParts) {
+  const json settings = {{"id", "call_9mQ-1"},
+                         {"tool_call_id", "toolu_01A09q90qw90lq917835lq9"},
+                         {"call_id", "c"},
+                         {"item_id", "0f8fad5b-d9cb-469f-a165-70867728950e"},
+                         {"detail", "high"},
+                         {"status", "in_progress"},
+                         {"media_type", "image/png"},
+                         {"index", 3},
+                         {"is_error", true},
+                         {"cache_control", {{"type", "ephemeral"}, {"ttl", "5m"}}}};
+  json message = settings;
+  message["role"] = "user";
+  const json body = {{"input_type", "request"}, {"structured_messages", json::array({message})}};
+  EXPECT_TRUE(read_litellm(body).input.parts.empty());
+  json part = settings;
+  part["type"] = "text";
+  part["text"] = "hello";
+  EXPECT_EQ(read_guard_request({{"parts", json::array({part})}}).input.parts.size(), 1u);
+}
+
+std::vector<std::string> pictures(const guard::GuardRequest& request) {
+  std::vector<std::string> contents;
+  for (const guard::Part& part : request.parts)
+    if (part.modality() == guard::Modality::kImage) contents.push_back(part.content);
+  return contents;
+}
+
+// Which of two pictures in one place a model is given is not known: each is looked at.
+TEST(Coverage, EveryPictureOfAPlaceIsLookedAt) {
+  using Contents = std::vector<std::string>;
+  const std::string url = "https://h/x.png";
+  for (const char* type : {"base64", "url", "file"}) {
+    const json source = {{"type", type}, {"data", "AA=="}, {"url", url}};
+    EXPECT_EQ(pictures(read_guard_request(
+                           {{"parts", json::array({{{"type", "image"}, {"source", source}}})}})
+                           .input),
+              (Contents{"AA==", url}))
+        << type;
+  }
+  const json beside = {{"type", "image"}, {"data", "AB=="}, {"source", {{"url", url}}}};
+  EXPECT_EQ(pictures(read_guard_request({{"parts", json::array({beside})}}).input),
+            (Contents{url, "AB=="}));
+}
+
+// What repeats is left out of a conversation, but a text is no picture, whatever it says.
+TEST(Coverage, ATextThatRepeatsAPictureHidesNone) {
+  const std::string url = "https://h/x.png", data = "AAAA";
+  const json picture = {{"type", "image_url"}, {"image_url", {{"url", url}}}};
+  const json bytes = {{"type", "image"}, {"data", data}};
+  const auto pictures_of = [](const json& fields) {
+    json body = {{"input_type", "request"}};
+    body.update(fields);
+    return pictures(read_litellm(body).input);
+  };
+  const auto messages = [](const json& content) {
+    return json{{"structured_messages", json::array({{{"role", "user"}, {"content", content}}})}};
+  };
+  const std::vector<std::string> both = {url, data};
+  const auto text = [](const std::string& said) { return json{{"type", "text"}, {"text", said}}; };
+  json beside = messages(json::array({picture, bytes}));
+  beside["texts"] = json::array({url, data});
+  EXPECT_EQ(pictures_of(beside), both);
+  EXPECT_EQ(pictures_of(messages(json::array({text(url), picture, text(data), bytes}))), both);
+  // The same picture twice is one, and one that the request lists is not read again.
+  EXPECT_EQ(pictures_of(messages(json::array({picture, picture, bytes}))), both);
+  beside["images"] = json::array({url, data});
+  EXPECT_EQ(pictures_of(beside), both);
+  // Nor does a picture hide a text that repeats it.
+  EXPECT_EQ(read_litellm({{"input_type", "request"},
+                          {"images", json::array({url})},
+                          {"structured_messages",
+                           messages(json::array({text(url)}))["structured_messages"]}})
+                .input.parts.size(),
+            2u);
 }
 
 // However long the conversation is.

@@ -2,6 +2,7 @@
 #pragma once
 #include <set>
 #include <string>
+#include <utility>
 
 #include "parapet/serving/dialects.h"
 #include "parapet/serving/json_body.h"
@@ -46,12 +47,18 @@ class PartReader {
   void call(const nlohmann::json* name, const nlohmann::json* arguments, const std::string& path);
   void other(const nlohmann::json& value, const std::string& path);
   void items(const nlohmann::json& list, const std::string& path);
-  bool is_new(const std::string& value) { return !once_ || seen_.insert(value).second; }
+  bool image_fields(Fields& fields, const std::string& label);
+  void image_part_fields(Fields& fields, const std::string& path);
+  // A text that repeats the address of a picture is no picture.
+  enum class Kind { kText, kImage };
+  bool is_new(const std::string& value, Kind kind = Kind::kText) {
+    return !once_ || seen_.emplace(kind, value).second;
+  }
 
   guard::GuardRequest& request_;
   std::vector<std::string>& unknown_;
   bool once_;
-  std::set<std::string, std::less<>> seen_;
+  std::set<std::pair<Kind, std::string>> seen_;
 };
 
 }  // namespace parapet::serving

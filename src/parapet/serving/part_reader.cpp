@@ -25,25 +25,75 @@ bool is_role(const json& value) {
   return value.is_string() && is_one_of(value.get_ref<const std::string&>(), kRoles);
 }
 
-bool is_word(const std::string& text) {
-  return text.size() <= 80 && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-           return std::isalnum(c) != 0 ||
-                  std::string_view("-_.:/").find(c) != std::string_view::npos;
-         });
+bool is_letter(char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; }
+bool is_digit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
+
+// "call_9mQ-1", "7d1f03c2-...": what a machine numbers things with. Words joined by signs
+// ("i-will-hurt-you") are a sentence, and are read as one.
+bool is_identifier(std::string_view text) {
+  static constexpr size_t kMaxSegments = 3, kUuidSegments = 5, kUuid = 36;
+  if (text.size() > 80) return false;
+  size_t segments = 0, words = 0;
+  const bool digits = std::any_of(text.begin(), text.end(), is_digit);
+  for (size_t at = 0; at <= text.size(); ++segments) {
+    const size_t end = std::min(text.find_first_of("-_.:/", at), text.size());
+    const std::string_view segment = text.substr(at, end - at);
+    if (!std::all_of(segment.begin(), segment.end(),
+                     [](char c) { return is_letter(c) || is_digit(c); }))
+      return false;
+    words += segment.size() > 1 && std::all_of(segment.begin(), segment.end(), is_letter);
+    at = end + 1;
+  }
+  const bool uuid = text.size() == kUuid && segments == kUuidSegments;
+  return (segments <= kMaxSegments || uuid) && (words == 0 || (words == 1 && digits));
 }
 
-bool all_words(const json& value) {
-  if (value.is_string()) return is_word(value.get_ref<const std::string&>());
-  if (!value.is_structured()) return true;
-  return std::all_of(value.begin(), value.end(), all_words);
+// The values of fields that say how a thing is meant, not what is said.
+bool is_setting_value(std::string_view key, std::string_view value) {
+  struct Setting {
+    std::string_view key, values;
+  };
+  static constexpr std::string_view kMedia =
+      " image/png image/jpeg image/jpg image/gif image/webp image/bmp image/tiff image/avif "
+      "image/heic image/heif audio/wav audio/x-wav audio/mpeg audio/mp3 audio/mp4 audio/ogg "
+      "audio/flac audio/webm video/mp4 video/webm video/mpeg text/plain application/pdf "
+      "application/json ";
+  static constexpr std::array kSettings = {
+      Setting{"detail", " auto low high original "},
+      Setting{"format", " wav mp3 flac opus aac pcm16 png jpeg jpg webp gif pdf json text "},
+      Setting{"status", " in_progress completed incomplete failed cancelled searching queued "},
+      Setting{"type", " base64 url file text image function custom ephemeral content tool "},
+      Setting{"media_type", kMedia},
+      Setting{"mime_type", kMedia},
+  };
+  for (const Setting& setting : kSettings)
+    if (setting.key == key) {
+      const std::string word = " " + std::string(value) + " ";
+      return value.find(' ') == std::string_view::npos &&
+             setting.values.find(word) != std::string_view::npos;
+    }
+  return false;
 }
 
-// Names and settings that say nothing: {"tool_call_id": "call_9mQ-1"}, {"detail": "high"}.
+// Names and settings that say nothing: {"tool_call_id": "call_9mQ-1"}, {"detail": "high"}. Whatever
+// has an unexpected form is read.
 bool is_setting(std::string_view key, const json& value) {
-  static constexpr std::array<std::string_view, 14> kKeys = {
-      "id",     "tool_call_id", "tool_use_id", "call_id",       "item_id", "detail",   "format",
-      "status", "media_type",   "index",       "cache_control", "type",    "is_error", "mime_type"};
-  return value.is_null() || (is_one_of(key, kKeys) && all_words(value));
+  static constexpr std::array<std::string_view, 5> kIds = {"id", "tool_call_id", "tool_use_id",
+                                                           "call_id", "item_id"};
+  static constexpr std::array<std::string_view, 2> kPlain = {"index", "is_error"};
+  if (value.is_null()) return true;
+  if (is_one_of(key, kPlain)) return value.is_boolean() || value.is_number();
+  if (key == "cache_control") {
+    if (!value.is_object()) return false;
+    for (const auto& [name, said] : value.items())
+      if (!(name == "type" && said == "ephemeral") &&
+          !(name == "ttl" && (said == "5m" || said == "1h")))
+        return false;
+    return true;
+  }
+  if (!value.is_string()) return false;
+  const auto& text = value.get_ref<const std::string&>();
+  return is_one_of(key, kIds) ? is_identifier(text) : is_setting_value(key, text);
 }
 
 bool is_data(const std::string& text) {
@@ -115,11 +165,40 @@ void PartReader::image_value(const json& value, const std::string& path, const s
   } else {
     Fields fields(value, path, unknown_);
     url = string_of(fields.require("url"), fields.path("url"));
+    other(fields.rest(), path);
     fields.accept("detail");
     fields.accept("format");
     fields.finish();
   }
-  if (is_new(url)) request_.parts.push_back(guard::Part::url(std::move(url), label));
+  if (is_new(url, Kind::kImage)) request_.parts.push_back(guard::Part::url(std::move(url), label));
+}
+
+// {"data": base64}, {"url": ...}. Which of two a model is given depends on who reads them: both are
+// looked at.
+bool PartReader::image_fields(Fields& fields, const std::string& label) {
+  bool any = false;
+  for (const char* field : {"data", "url"}) {
+    const json* value = fields.find(field);
+    if (value == nullptr) continue;
+    any = true;
+    std::string said = string_of(*value, fields.path(field));
+    if (is_new(said, Kind::kImage)) image(std::move(said), label);
+  }
+  return any;
+}
+
+void PartReader::image_part_fields(Fields& fields, const std::string& path) {
+  const json* source = fields.object("source");
+  bool any = false;
+  if (source != nullptr) {
+    Fields inner(*source, fields.path("source"), unknown_);
+    any = image_fields(inner, path);
+    if (!any) inner.require("data");
+    other(inner.rest(), inner.path("type"));
+    for (const char* field : {"type", "media_type"}) inner.accept(field);
+    inner.finish();
+  }
+  if (!image_fields(fields, path) && !any) fields.require("data");
 }
 
 void PartReader::call(const json* name, const json* arguments, const std::string& path) {
@@ -139,16 +218,8 @@ void PartReader::typed_part(const std::string& type, Fields& fields, const std::
     image_value(fields.require("image_url"), fields.path("image_url"), path);
   } else if (const json* url = type == "input_image" ? fields.find("image_url") : nullptr) {
     image_value(*url, fields.path("image_url"), path);
-  } else if (const json* source = type == "image" ? fields.object("source") : nullptr) {
-    Fields inner(*source, fields.path("source"), unknown_);
-    const json* data = inner.find("data");
-    const json& value = data != nullptr ? *data : inner.require("url");
-    std::string image_text = string_of(value, inner.path(data != nullptr ? "data" : "url"));
-    if (is_new(image_text)) image(std::move(image_text), path);
   } else if (type == "image") {
-    const std::string& data = string_of(fields.require("data"), fields.path("data"));
-    if (is_new(data)) image(data, path);
-    fields.accept("media_type");
+    image_part_fields(fields, path);
   } else if (is_call(type)) {
     const json* function = fields.find("name");
     const json* input = fields.find("input");
@@ -176,6 +247,7 @@ void PartReader::part(const json& value, const std::string& path) {
   }
   const json rest = fields.rest();
   if (!rest.empty()) other(rest, label);
+  if (type == "image") fields.accept("media_type");
   // Every item of a caller's list has its place in the decision.
   if (request_.parts.size() == before && !once_)
     request_.parts.push_back(guard::Part::text("", label));
@@ -262,7 +334,10 @@ void PartReader::tools(const json& list, const std::string& path) {
 }
 
 void PartReader::skip(const guard::GuardRequest& request) {
-  for (const guard::Part& part : request.parts) seen_.insert(part.content);
+  for (const guard::Part& part : request.parts)
+    if (part.kind != guard::Part::Kind::kUnread)
+      seen_.emplace(part.kind == guard::Part::Kind::kText ? Kind::kText : Kind::kImage,
+                    part.content);
 }
 
 }  // namespace parapet::serving
