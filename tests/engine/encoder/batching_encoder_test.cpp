@@ -36,6 +36,7 @@ class GatedEncoder final : public Encoder {
     std::vector<float> values;
     for (const auto& text : texts) {
       if (text == "bad") throw DataError("text", "is bad");
+      order += (order.empty() ? "texts: " : ", ") + text;
       values.insert(values.end(), {float(text.size()), 1});
     }
     return answer(values);
@@ -46,6 +47,7 @@ class GatedEncoder final : public Encoder {
   void release() { gate_.unlock(); }
   std::atomic<int> calls{0}, inside{0}, most_inside{0};
   std::vector<int64_t> batches;
+  std::string order;  // of the texts; one lane writes it
 
  private:
   at::Tensor answer(const std::vector<float>& values) {
@@ -116,6 +118,41 @@ TEST(BatchingEncoder, RefusesWhenTheQueueIsFull) {
   encoder->release();
   EXPECT_TRUE(busy.get().ok());
   for (auto& item : waiting) EXPECT_TRUE(item.get().ok());
+}
+
+// A full queue says that the encoder has much to do, not that it is gone: a probe is answered
+// before what waits. One that never answers still does not gather probes without end.
+TEST(BatchingEncoder, ProbesGoPastAFullQueue) {
+  auto encoder = std::make_shared<GatedEncoder>();
+  BatchingEncoder batching(encoder, {.max_batch = 1, .max_queue = 3, .lanes = 1});
+  encoder->hold();
+  auto busy = batching.encode_text("a");
+  wait_until([&] { return encoder->calls == 1; });
+  std::vector<std::future<EncodeResult>> waiting;
+  for (int i = 0; i < 3; ++i) waiting.push_back(batching.encode_text("b"));
+  EXPECT_EQ(batching.encode_text("c").get().status, EncodeStatus::kOverloaded);
+  auto probes = batching.probe({});
+  ASSERT_EQ(probes.size(), 2u);
+  encoder->release();
+  for (auto& probe : probes) EXPECT_TRUE(probe.get().ok());
+  for (auto& item : waiting) EXPECT_TRUE(item.get().ok());
+  EXPECT_EQ(encoder->order, "texts: a, a photo, b, b, b");
+
+  encoder->hold();
+  const int before = encoder->calls;
+  auto hung = batching.encode_text("a");
+  wait_until([&] { return encoder->calls == before + 1; });
+  std::vector<std::future<EncodeResult>> many;
+  for (int i = 0; i < 100; ++i)
+    for (auto& probe : batching.probe({})) many.push_back(std::move(probe));
+  EXPECT_LT(batching.counts().queue, 100);
+  EXPECT_EQ(many.back().get().status, EncodeStatus::kOverloaded);
+  encoder->release();
+  EXPECT_TRUE(hung.get().ok());
+  // What was taken is no longer counted.
+  many.pop_back();
+  for (auto& probe : many) probe.wait();
+  for (auto& probe : batching.probe({})) EXPECT_TRUE(probe.get().ok());
 }
 
 TEST(BatchingEncoder, LateItemsAreNotComputed) {

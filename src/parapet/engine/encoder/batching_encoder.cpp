@@ -39,6 +39,8 @@ std::pair<std::future<EncodeResult>, BatchingEncoder::Done> promised() {
           [promise](EncodeResult result) { promise->set_value(std::move(result)); }};
 }
 
+constexpr int64_t kMaxProbes = 64;  // waiting at once
+
 std::string_view pixels_of(const Image& image) {
   return {reinterpret_cast<const char*>(image.rgb.data()), image.rgb.size()};
 }
@@ -190,9 +192,28 @@ std::vector<std::future<EncodeResult>> BatchingEncoder::probe(EncodeDeadline dea
     }
     item.deadline = deadline;
     item.done = std::move(done);
-    submit(kind, std::move(item));
+    submit_probe(kind, std::move(item));
   }
   return answers;
+}
+
+// Goes before everything that waits, and past max_queue: an encoder that is busy is alive. Probes
+// that an encoder never took are not gathered without end.
+void BatchingEncoder::submit_probe(Kind kind, Item item) {
+  EncodeResult refusal;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!stopping_ && probes_ < kMaxProbes) {
+      item.since = {};  // older than what waits, of either kind
+      item.probe = true;
+      queues_[kind].push_front(std::move(item));
+      ++probes_;
+      wake_.notify_one();
+      return;
+    }
+    refusal = refused(stopping_ ? EncodeStatus::kStopped : EncodeStatus::kOverloaded);
+  }
+  item.done(std::move(refusal));
 }
 
 void BatchingEncoder::submit(Kind kind, Item item) {
@@ -244,6 +265,7 @@ bool BatchingEncoder::wait_for_batch(std::unique_lock<std::mutex>& lock, Kind& k
 void BatchingEncoder::take(Kind kind, std::vector<Item>& items) noexcept {
   auto& queue = queues_[kind];
   while (!queue.empty() && static_cast<int64_t>(items.size()) < options_.max_batch) {
+    probes_ -= queue.front().probe ? 1 : 0;
     items.push_back(std::move(queue.front()));
     queue.pop_front();
   }

@@ -83,7 +83,7 @@ class BatchingEncoder {
   std::future<EncodeResult> encode_text(std::string text, EncodeDeadline deadline = {});
 
   // An image and a text that are computed whatever the cache holds, and are not kept: whether the
-  // encoder still works.
+  // encoder still works. They go before what waits, and a full queue does not refuse them.
   std::vector<std::future<EncodeResult>> probe(EncodeDeadline deadline);
 
   int64_t dim() const;
@@ -110,12 +110,14 @@ class BatchingEncoder {
     Image image;
     std::string text;
     std::string key;
+    bool probe = false;
     EncodeDeadline deadline;
     Clock::time_point since;
     Done done;
   };
 
   void submit(Kind kind, Item item);
+  void submit_probe(Kind kind, Item item);
   // What runs on a lane's thread allocates nothing outside of run(): an exception there would end
   // the process.
   void lane(std::vector<Item> items);
@@ -136,6 +138,7 @@ class BatchingEncoder {
   std::condition_variable wake_;
   std::deque<Item> queues_[2];
   int64_t busy_ = 0;
+  int64_t probes_ = 0;  // waiting
   bool stopping_ = false;
   double item_seconds_ = 0.02;  // running mean, for retry_after_ms
   Counts counts_;
