@@ -158,6 +158,51 @@ TEST(Disguises, EscapesAreRead) {
   EXPECT_EQ(hit({exact}, "%62omb"), "none");
 }
 
+// However often an escape is escaped again: read, or said not to be.
+TEST(Disguises, EscapesWithinEscapesAreReadOrSaidNotToBe) {
+  const std::vector lists = {list_of({"bomb"})};
+  const auto escaped = [](const std::string& text, size_t kind) {
+    std::string out;
+    for (const char c : text)
+      if (kind == 0 && c == '%')
+        out += "%25";
+      else if (kind == 1 && c == '&')
+        out += "&amp;";
+      else if (kind == 2 && c == '\\')
+        out += "\\x5c";
+      else if (kind == 3 && (c == '%' || c == '&' || c == '\\'))
+        out += c == '%' ? "&#37;" : c == '&' ? "\\u0026" : "%5C";
+      else
+        out += c;
+    return out;
+  };
+  const std::string first[] = {"%62omb", "&#98;omb", "\\x62omb", "%62omb"};
+  for (size_t kind = 0; kind < 4; ++kind) {
+    std::string text = first[kind];
+    for (int depth = 1; depth <= 40; ++depth) {
+      std::vector<int32_t> failed;
+      const auto hits = scan(lists, "a " + text, &failed);
+      if (depth <= 16) {
+        ASSERT_EQ(hits.size(), 1u) << text;
+        EXPECT_EQ(hits[0].begin, 2u);
+        EXPECT_EQ(hits[0].end, text.size() + 2);
+        EXPECT_TRUE(failed.empty());
+      } else {
+        EXPECT_TRUE(!hits.empty() || failed == std::vector<int32_t>{0}) << depth << " " << kind;
+      }
+      text = escaped(text, kind);
+    }
+  }
+  // A list that takes texts as they stand misses nothing by it.
+  WordListOptions exact = list_of({"bomb"});
+  exact.normalize = false;
+  std::vector<int32_t> failed;
+  std::string deep = "%62omb";
+  for (int depth = 0; depth < 40; ++depth) deep = escaped(deep, 0);
+  scan({exact, list_of({"bomb"})}, deep, &failed);
+  EXPECT_EQ(failed, std::vector<int32_t>{1});
+}
+
 TEST(Disguises, OrdinaryProseIsLeftAlone) {
   const std::vector lists = {
       list_of({"ass", "tit", "cock", "cum", "sex", "shit", "hell", "rape", "kill", "bomb", "anal",

@@ -239,6 +239,11 @@ TEST(Guard, ListsThatDoNotApplyAreNoScan) {
   EXPECT_EQ(check(words, Part::text("hello"), Side::kInput), "no_signal");
   EXPECT_EQ(check(words, Part::text("hello"), Side::kOutput), "scanned");
   EXPECT_EQ(check(hashes, Part::text("hello"), Side::kInput), "no_signal");
+  const std::string exact = hashes + "kind='sha256'\n";
+  EXPECT_EQ(check(exact, Part::text("hello"), Side::kInput), "no_signal");
+  EXPECT_EQ(check(exact + "texts=true\n", Part::text("hello"), Side::kInput), "scanned");
+  EXPECT_EQ(check(exact, Part::image(grey_png(90)), Side::kInput), "scanned");
+  EXPECT_THROW(check(hashes + "texts=true\n", Part::text("hello"), Side::kInput), UsageError);
   // One grey everywhere has no perceptual hash to compare.
   EXPECT_EQ(check(hashes, Part::image(grey_png(90)), Side::kInput), "no_signal");
   EXPECT_EQ(check(hashes + "min_quality=0\n", Part::image(grey_png(90)), Side::kInput), "scanned");

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "parapet/core/error.h"
+#include "parapet/guard/cosine.h"
 
 namespace parapet::guard {
 namespace {
@@ -28,12 +29,6 @@ HeadInput input_of(Modality modality) {
   return modality == Modality::kText    ? HeadInput::kText
          : modality == Modality::kImage ? HeadInput::kImage
                                         : HeadInput::kJoint;
-}
-
-double cosine_of(std::span<const float> a, std::span<const float> b) {
-  double sum = 0;
-  for (size_t k = 0; k < std::min(a.size(), b.size()); ++k) sum += static_cast<double>(a[k]) * b[k];
-  return sum;
 }
 
 ScanFailure failure_of(const PreparedPart& part, std::string reason, std::string detail) {
@@ -272,6 +267,9 @@ void ClipSignal::score_pair(const Embedded& image, const Embedded& text,
 double ClipSignal::category_score(std::span<const float> image, std::span<const float> text,
                                   const std::string& category, Modality modality) const {
   double best = std::nan("");
+  if ((modality != Modality::kText && image.empty()) ||
+      (modality != Modality::kImage && text.empty()))
+    return best;  // an embedding that it needs could not be made
   const auto raise = [&](double value) { best = std::isnan(best) ? value : std::max(best, value); };
   if (heads_) {
     const GuardScores scores = modality == Modality::kImage  ? heads_->score(image, {})

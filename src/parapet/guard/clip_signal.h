@@ -44,7 +44,7 @@ class ClipSignal final : public Signal {
 
   // The highest score of a category over changed copies of one part, for explanations: `other` is
   // the embedding of the other half of a pair, empty for a single part. Empty results where the
-  // category is not scored from this modality.
+  // category is not scored from this modality, and where the other half of a pair is missing.
   std::vector<double> rescore_images(std::span<const Image> images, const std::string& category,
                                      Modality modality, std::span<const float> other) const;
   std::vector<double> rescore_texts(const std::vector<std::string>& texts,

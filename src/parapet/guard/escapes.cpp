@@ -10,7 +10,7 @@
 namespace parapet::guard {
 namespace {
 
-constexpr int kRounds = 2;
+constexpr int kMaxRounds = 16;
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -143,9 +143,13 @@ Unescaped once(std::string_view s) {
 
 Unescaped unescape(std::string_view text) {
   Unescaped out = once(text);
-  for (int round = 1; round < kRounds && !out.text.empty(); ++round) {
+  for (int round = 1; !out.text.empty(); ++round) {
     Unescaped next = once(out.text);
     if (next.text.empty()) break;
+    if (round == kMaxRounds) {
+      out.complete = false;
+      break;
+    }
     for (size_t i = 0; i < next.text.size(); ++i) {
       next.begins[i] = out.begins[next.begins[i]];
       next.ends[i] = out.ends[next.ends[i] - 1];

@@ -197,6 +197,12 @@ bool is_letter(char32_t c) {
   return of >= UTF8PROC_CATEGORY_LU && of <= UTF8PROC_CATEGORY_LO;
 }
 
+size_t count_letters(std::string_view text) {
+  size_t count = 0;
+  for (size_t pos = 0; pos < text.size();) count += is_letter(next_code_point(text, pos));
+  return count;
+}
+
 bool is_word_char(char32_t c) {
   if (c < 0x80) return is_letter(c) || (c >= '0' && c <= '9');
   const auto of = category(c);

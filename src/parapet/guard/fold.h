@@ -45,6 +45,8 @@ bool is_distinct_script(char32_t c);
 // Letters, digits and marks.
 bool is_word_char(char32_t c);
 bool is_letter(char32_t c);
+// Letters of valid UTF-8.
+size_t count_letters(std::string_view text);
 bool is_mark(char32_t c);
 // The letter without its accent, itself where it has none (Latin, Greek, Cyrillic).
 char32_t without_accent(char32_t c);

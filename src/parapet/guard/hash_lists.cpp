@@ -131,7 +131,7 @@ struct HashLists::Impl {
   };
   std::vector<PdqList> pdq;
   std::unordered_map<std::string, std::vector<HashHit>> exact;
-  bool any_exact = false;
+  bool any_exact = false, any_texts = false;
   size_t size = 0;
 };
 
@@ -151,6 +151,7 @@ HashLists::HashLists(const std::vector<HashListOptions>& lists) : impl_(std::mak
     const auto list = static_cast<int32_t>(i);
     if (options.kind == "sha256") {
       impl_->any_exact = true;
+      impl_->any_texts = impl_->any_texts || options.texts;
       for (size_t k = 0; k < file.hashes.size(); ++k)
         impl_->exact[file.hashes[k]].push_back({list, file.ids[k], -1});
       continue;
@@ -166,7 +167,9 @@ HashLists::HashLists(const std::vector<HashListOptions>& lists) : impl_(std::mak
 
 HashLists::~HashLists() = default;
 bool HashLists::has_pdq() const { return !impl_->pdq.empty(); }
-bool HashLists::has_exact() const { return impl_->any_exact; }
+bool HashLists::has_exact(Modality modality) const {
+  return modality == Modality::kImage ? impl_->any_exact : impl_->any_texts;
+}
 int HashLists::min_quality() const {
   int lowest = 101;
   for (const Impl::PdqList& list : impl_->pdq) lowest = std::min(lowest, list.min_quality);

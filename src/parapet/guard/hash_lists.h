@@ -44,7 +44,9 @@ class HashLists {
   // PDQ lists; a picture below a list's quality floor matches nothing there.
   std::vector<HashHit> find_near(const PdqVariants& variants) const;
   bool has_pdq() const;
-  bool has_exact() const;
+  // Whether a SHA-256 list says something about such content. A text that is on no list of known
+  // pictures has not been looked at.
+  bool has_exact(Modality modality) const;
   int min_quality() const;  // lowest floor of the PDQ lists
   size_t size() const;
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <set>
 
-#include "parapet/core/utf8.h"
 #include "parapet/guard/fold.h"
 
 namespace parapet::guard {
@@ -23,12 +22,6 @@ void add_highest(std::vector<Score>& scores, size_t first, Score score) {
     return;
   }
   scores.push_back(std::move(score));
-}
-
-int64_t letters_in(std::string_view text) {
-  int64_t count = 0;
-  for (size_t pos = 0; pos < text.size();) count += is_letter(next_code_point(text, pos));
-  return count;
 }
 
 }  // namespace
@@ -170,7 +163,7 @@ void Pipeline::run_ocr(Run& run) const {
   std::reverse(texts.begin(), texts.end());
   run_rules(run, texts);
   std::erase_if(texts, [&](const PreparedPart& part) {
-    return letters_in(part.text) < policy_.ocr.min_letters;
+    return static_cast<int64_t>(count_letters(part.text)) < policy_.ocr.min_letters;
   });
   run_signals(run, texts);
 }

@@ -33,7 +33,7 @@ void Pipeline::run_hashes(Run& run, const PreparedPart& part) const {
   const bool itself = part.view.empty();  // other views have no bytes that a list could know
   std::vector<HashHit> found;
   if (itself) found = hashes_.find_exact(part.sha256);
-  bool compared = itself && hashes_.has_exact();
+  bool compared = itself && hashes_.has_exact(part.modality);
   if (part.modality == Modality::kImage && hashes_.has_pdq()) {
     const PdqVariants variants = pdq_variants(*part.image);
     if (itself && variants.quality >= 50)
@@ -97,8 +97,10 @@ void Pipeline::run_rules(Run& run, const std::vector<PreparedPart>& texts) const
     for (const int32_t index : failed) {
       const WordListOptions& list = policy_.word_lists[static_cast<size_t>(index)];
       run.fail(part.part, "rules", "rule_limit",
-               "a regex of list '" + list.name + "' ran into its step limit", list.fail,
-               Modality::kText, {list.category});
+               "list '" + list.name +
+                   "' did not read all of it: a regex ran into its step limit, or escapes lie in "
+                   "each other too deep",
+               list.fail, Modality::kText, {list.category});
     }
   }
   std::stable_sort(run.findings.rules.begin() + first_hit, run.findings.rules.end(),

@@ -66,6 +66,7 @@ struct HashListOptions {
   int64_t max_distance = 31;  // pdq: bits
   int64_t min_quality = 50;   // pdq: pictures below match nothing
   bool all_rotations = true;  // pdq: the 8 mirrored and turned variants
+  bool texts = false;         // sha256: it lists texts too, so that to look one up is to scan it
 };
 
 struct WordListOptions {

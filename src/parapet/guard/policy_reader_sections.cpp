@@ -104,6 +104,9 @@ void PolicyReader::read_hash_lists(TomlTable& top) {
     list.mode = policy_.mode;
     read_rule_name(table, list.name);
     if (table.read_choice("kind", {"pdq", "sha256"}) == 1) list.kind = "sha256";
+    table.read("texts", list.texts);
+    if (list.texts && list.kind != "sha256")
+      table.mistake("texts", "needs kind = 'sha256': a perceptual hash is a picture's");
     table.require("file");
     read_file_name(table, "file", list.file);
     read_category_name(table, list.category, true);

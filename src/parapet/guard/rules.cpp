@@ -230,6 +230,10 @@ std::vector<TextHit> RuleSet::scan(std::string_view text, Side side,
       hit.view = "escapes";
       hits.push_back(hit);
     }
+    if (!plain.complete)
+      for (size_t i = 0; i < impl_->lists.size(); ++i)
+        if (impl_->lists[i].normalize && !impl_->lists[i].allows)
+          failed.push_back(static_cast<int32_t>(i));
   }
   std::erase_if(failed, [&](int32_t list) { return !impl_->applies(list, side); });
   std::sort(failed.begin(), failed.end());

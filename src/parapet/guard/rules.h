@@ -22,7 +22,8 @@ class RuleSet {
 
   // Hits in text order. `text` is valid UTF-8; `side` leaves out lists for the other. Of a list at
   // most 1000: the last then reaches to the end of those past it.
-  // Lists whose regex ran into its limits are in `failed` (the text is not scanned by them).
+  // Lists whose regex ran into its limits, and those that see through disguises where escapes lie
+  // in each other too deep, are in `failed` (the text is not scanned by them in full).
   std::vector<TextHit> scan(std::string_view text, Side side, std::vector<int32_t>& failed) const;
   // Whether a list asks for texts of this side. Allow lists ask for nothing.
   bool looks_at(Side side) const;

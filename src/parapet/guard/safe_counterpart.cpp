@@ -4,18 +4,13 @@
 
 #include "parapet/core/error.h"
 #include "parapet/data/dataset.h"
+#include "parapet/guard/cosine.h"
 
 namespace parapet::guard {
 namespace {
 
 constexpr int64_t kImageCap = int64_t{64} << 20;
 constexpr size_t kAtOnce = ModelStore::kLeastQueue / 2;  // a text and an image each
-
-double cosine_of(const Embedding& a, const Embedding& b) {
-  double sum = 0;
-  for (size_t k = 0; k < std::min(a.size(), b.size()); ++k) sum += static_cast<double>(a[k]) * b[k];
-  return sum;
-}
 
 Embedding done(EncodeResult result, const std::string& what) {
   if (!result.ok())

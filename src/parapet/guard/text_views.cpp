@@ -10,8 +10,7 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr size_t kMaxGap = 3;     // characters between spaced letters
-constexpr size_t kMinSpaced = 3;  // letters that make a spaced word
+constexpr size_t kMaxGap = 3;  // characters between spaced letters
 
 bool same(const Folded& a, const Folded& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
@@ -121,9 +120,7 @@ Folded without_leet(const Folded& chars, bool second) {
     bool changed = false;
     // Signs that end a sentence are signs, not letters.
     size_t end = last;
-    while (end > first && (chars[end - 1].c == '!' || chars[end - 1].c == '|' ||
-                           chars[end - 1].c == '+' || chars[end - 1].c == U'¡'))
-      --end;
+    while (end > first && ends_sentence(chars[end - 1].c)) --end;
     members.clear();
     for (size_t i = first; i < last; ++i) {
       const bool stands = leet.letter(chars[i].c, second) != 0;

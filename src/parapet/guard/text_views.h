@@ -12,6 +12,9 @@
 namespace parapet::guard {
 
 constexpr uint8_t kWideSign = 2;
+constexpr size_t kMinSpaced = 3;  // single letters that make a spaced word
+// Signs that end a sentence rather than stand for letters.
+inline bool ends_sentence(char32_t c) { return c == '!' || c == '|' || c == '+' || c == U'¡'; }
 
 struct TextView {
   const char*

@@ -7,12 +7,8 @@
 namespace parapet::guard {
 namespace {
 
-constexpr size_t kMinSpaced = 3;  // single letters that make a spaced word
-
 bool is_digit(char32_t c) { return c >= '0' && c <= '9'; }
 bool is_apostrophe(char32_t c) { return c == '\'' || c == U'’' || c == U'ʼ' || c == '`'; }
-// Signs that end a sentence rather than stand for letters.
-bool ends_sentence(char32_t c) { return c == '!' || c == '|' || c == '+' || c == U'¡'; }
 
 // "1st", "10km", "80s": a number and what it counts. "b3", "A4", "5G": the name of something.
 bool is_numeral(const Folded& chars, size_t first, size_t last) {
