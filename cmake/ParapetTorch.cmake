@@ -41,25 +41,47 @@ if(EXISTS "${PARAPET_TORCH}/lib/libtorch_cuda.so")
   # --no-as-needed: libtorch_cuda registers its kernels when loaded; nothing references it by name.
   list(PREPEND _torch_libs "-Wl,--no-as-needed" "${PARAPET_TORCH}/lib/libtorch_cuda.so" "${PARAPET_TORCH}/lib/libc10_cuda.so" "-Wl,--as-needed")
 endif()
-# NCCL and CUDA headers come as wheels beside torch's. Without them, or where they do not compile
-# together, NCCL is left out and training on several GPUs says so.
-set(PARAPET_NCCL_INCLUDES "")
+# Headers of NCCL and CUDA come as wheels beside torch's; those that a CUDA wheel of torch leaves out
+# are named by tools/setup/cuda_headers.py, and the set-up installs them. Where a part does not
+# compile, it is left out, and what needs it says so: training on several GPUs (NCCL), CUDA graphs.
+set(PARAPET_CUDA_TOOLKIT "/usr/local/cuda" CACHE PATH "CUDA toolkit whose headers are used where the wheels have none")
+set(PARAPET_CUDA_INCLUDES "")
+set(PARAPET_CUDA_ISYSTEM "")
 if(PARAPET_HAS_CUDA)
   include(CheckCXXSourceCompiles)
-  file(GLOB _nccl_includes "${PARAPET_TORCH}/../nvidia/*/include")
-  list(APPEND _nccl_includes /usr/local/cuda/include)
-  set(CMAKE_REQUIRED_INCLUDES "${PARAPET_TORCH}/include" "${PARAPET_TORCH}/include/torch/csrc/api/include" ${_nccl_includes})
-  set(CMAKE_REQUIRED_DEFINITIONS -DUSE_DISTRIBUTED -DUSE_C10D_NCCL)
+  file(GLOB PARAPET_CUDA_INCLUDES "${PARAPET_TORCH}/../nvidia/*/include")
+  if(PARAPET_CUDA_TOOLKIT)
+    list(APPEND PARAPET_CUDA_INCLUDES "${PARAPET_CUDA_TOOLKIT}/include")
+  endif()
+  # As system headers, so that their warnings are not ours.
+  list(TRANSFORM PARAPET_CUDA_INCLUDES PREPEND "-isystem" OUTPUT_VARIABLE PARAPET_CUDA_ISYSTEM)
+  set(CMAKE_REQUIRED_INCLUDES "${PARAPET_TORCH}/include" "${PARAPET_TORCH}/include/torch/csrc/api/include" ${PARAPET_CUDA_INCLUDES})
   set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+  set(CMAKE_REQUIRED_DEFINITIONS -DUSE_DISTRIBUTED -DUSE_C10D_NCCL)
   check_cxx_source_compiles("#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
     int size() { return sizeof(c10d::ProcessGroupNCCL); }" PARAPET_NCCL_COMPILES)
-  unset(CMAKE_TRY_COMPILE_TARGET_TYPE)
   unset(CMAKE_REQUIRED_DEFINITIONS)
+  check_cxx_source_compiles("#include <ATen/cuda/CUDAGraph.h>
+    #include <c10/cuda/CUDAGuard.h>
+    int size() { return sizeof(at::cuda::CUDAGraph); }" PARAPET_CUDA_GRAPHS_COMPILE)
+  unset(CMAKE_TRY_COMPILE_TARGET_TYPE)
   unset(CMAKE_REQUIRED_INCLUDES)
-  if(PARAPET_NCCL_COMPILES)
-    set(PARAPET_NCCL_INCLUDES ${_nccl_includes})
+  # CUDA's own functions are called there.
+  set(_places "${PARAPET_TORCH}/../nvidia/*/lib/libcudart.so.*" "${PARAPET_TORCH}/lib/libcudart*.so*")
+  if(PARAPET_CUDA_TOOLKIT)
+    list(APPEND _places "${PARAPET_CUDA_TOOLKIT}/lib64/libcudart.so")
   endif()
-  message(STATUS "NCCL: ${PARAPET_NCCL_COMPILES}")
+  file(GLOB _cudart ${_places})
+  if(PARAPET_CUDA_GRAPHS_COMPILE AND _cudart)
+    list(GET _cudart 0 _cudart)
+    list(APPEND _torch_libs "${_cudart}")
+  else()
+    set(PARAPET_CUDA_GRAPHS_COMPILE OFF)
+  endif()
+  message(STATUS "NCCL: ${PARAPET_NCCL_COMPILES}, CUDA graphs: ${PARAPET_CUDA_GRAPHS_COMPILE}")
+  if(NOT PARAPET_NCCL_COMPILES OR NOT PARAPET_CUDA_GRAPHS_COMPILE)
+    message(STATUS "Headers are missing: run tools/setup/cuda_headers.py with torch's Python and install what it names")
+  endif()
 endif()
 # The CUDA wheel finds its runtime libraries in sibling nvidia/*/lib folders.
 file(GLOB _nvidia "${PARAPET_TORCH}/../nvidia/*/lib")

@@ -86,6 +86,49 @@ def test_cuda_wheel_configures_and_links_without_the_toolkit(tmp_path, cuda_whee
     subprocess.run([program], check=True)
 
 
+def headers(site, *names):
+    for name in names:
+        path = site / "nvidia/cu13/include" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def package(site, name, version):
+    folder = site / f"{name.replace('-', '_')}-{version}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+@pytest.fixture
+def cuda_headers():
+    sys.path.insert(0, str(ROOT / "tools/setup"))
+    import cuda_headers
+    yield cuda_headers.missing_headers
+    sys.path.pop(0)
+
+
+def test_headers_that_a_cuda_wheel_leaves_out_are_named(tmp_path, cuda_headers):
+    site = tmp_path / "site-packages"
+    (site / "torch/lib").mkdir(parents=True)
+    assert cuda_headers(site) == []  # a CPU wheel
+    (site / "torch/lib/libtorch_cuda.so").touch()
+    # What the wheel of torch 2.13 brings.
+    headers(site, "cuda_runtime_api.h", "cublas_v2.h", "cusparse.h", "cusolver_common.h")
+    package(site, "cuda-toolkit", "13.0.3")
+    assert cuda_headers(site) == ["cuda-toolkit[cccl,crt]==13.0.3"]
+    headers(site, "crt/host_config.h", "nv/target")
+    assert cuda_headers(site) == []
+
+
+def test_headers_of_cuda_12_have_packages_of_their_own(tmp_path, cuda_headers):
+    site = tmp_path / "site-packages"
+    (site / "torch/lib").mkdir(parents=True)
+    (site / "torch/lib/libtorch_cuda.so").touch()
+    headers(site, "cuda_runtime_api.h", "cublas_v2.h", "cusparse.h", "cusolver_common.h")
+    package(site, "nvidia-cuda-runtime-cu12", "12.6.77")
+    assert cuda_headers(site) == ["nvidia-cuda-nvcc-cu12==12.6.*", "nvidia-cuda-cccl-cu12==12.6.*"]
+
+
 def test_folder_without_torch_says_what_to_do(tmp_path):
     done = configure(tmp_path, tmp_path)
     assert done.returncode != 0

@@ -90,6 +90,17 @@ python_environment() {
   remember python "$key"
 }
 
+# With a CUDA wheel: the headers that it leaves out, for NCCL and CUDA graphs.
+cuda_headers() {
+  ls .venv/lib/python3*/site-packages/torch/lib/libtorch_cuda.so >/dev/null 2>&1 || return 0
+  local missing=()
+  mapfile -t missing < <(.venv/bin/python "$here/cuda_headers.py")
+  [ ${#missing[@]} -eq 0 ] && return
+  say "installing CUDA headers: ${missing[*]}"
+  quietly "Is the network up and does pip reach a package index?" \
+    .venv/bin/python -m pip --disable-pip-version-check --no-input install -q "${missing[@]}"
+}
+
 # 3. Emoji art and names for the sample world.
 npm_assets() {
   [ -f package.json ] || return 0
@@ -128,5 +139,6 @@ packages=("$here/apt-packages.txt")
 choose_torch
 system_packages "${packages[@]}"
 python_environment
+cuda_headers
 npm_assets
 vocabulary
