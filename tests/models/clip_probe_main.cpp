@@ -11,6 +11,7 @@
 #include "parapet/formats/safetensors.h"
 #include "parapet/models/clip/clip.h"
 #include "parapet/nn/checkpoint.h"
+#include "parapet/nn/device.h"
 #include "parapet/nn/lora.h"
 #include "parapet/nn/lora_off.h"
 
@@ -27,7 +28,7 @@ at::Tensor contrastive_loss(ClipModel& model, const at::Tensor& text, const at::
   const at::Tensor logits =
       at::mm(normalised(text.to(at::kFloat)), normalised(image.to(at::kFloat)).t()) *
       model.logit_scale().value.exp();
-  const at::Tensor labels = at::arange(logits.size(0), at::kLong);
+  const at::Tensor labels = at::arange(logits.size(0), logits.options().dtype(at::kLong));
   return (at::cross_entropy_loss(logits, labels) + at::cross_entropy_loss(logits.t(), labels)) / 2;
 }
 
@@ -87,8 +88,9 @@ nn::LoraOptions new_adapter(ClipModel& model, const Flags& flags) {
 }
 
 int run(const Flags& flags) {
+  const at::Device device = nn::require_device(flags.get("device", "cpu"));
   ClipModel model =
-      ClipModel::load(flags.get("model"), at::kCPU, float_type(flags.get("weights", "fp32")));
+      ClipModel::load(flags.get("model"), device, float_type(flags.get("weights", "fp32")));
   model.set_compute(float_type(flags.get("dtype", "fp32")));
   if (flags.has("adapter")) nn::load_lora(model, flags.get("adapter"));
   if (flags.has("add-lora")) {
@@ -106,7 +108,7 @@ int run(const Flags& flags) {
   const TensorArchive inputs = TensorArchive::open(flags.get("inputs"));
   auto input = [&](const char* name) {
     const TensorView* view = inputs.find(name);
-    return view == nullptr ? at::Tensor() : nn::to_tensor(*view);
+    return view == nullptr ? at::Tensor() : nn::to_tensor(*view).to(device);
   };
   const at::Tensor ids = input("input_ids"), pixels = input("pixel_values");
   nn::NamedTensors out;

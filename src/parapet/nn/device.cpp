@@ -33,4 +33,8 @@ at::Device require_device(const std::string& option, int64_t devices) {
   return {at::kCUDA, static_cast<c10::DeviceIndex>(index)};
 }
 
+void prepare_device(at::Device device) {
+  if (device.is_cuda()) at::globalContext().setSDPUseCuDNN(false);
+}
+
 }  // namespace parapet::nn

@@ -16,4 +16,8 @@ at::Device require_device(const std::string& option);
 // The same, where the number of devices is known.
 at::Device require_device(const std::string& option, int64_t devices);
 
+// Settings of the process for computing on `device`. On CUDA, cuDNN's attention is left out: it
+// builds a graph for every new shape, about a tenth of a second each, and texts have many lengths.
+void prepare_device(at::Device device);
+
 }  // namespace parapet::nn

@@ -83,8 +83,10 @@ at::Device rank_device(const std::string& option, int64_t local_rank, int64_t wo
 }
 
 at::Device rank_device(const std::string& option, const Communicator& communicator) {
-  return rank_device(option, communicator.local_rank(), communicator.world_size(),
-                     nn::cuda_devices());
+  const at::Device device =
+      rank_device(option, communicator.local_rank(), communicator.world_size(), nn::cuda_devices());
+  nn::prepare_device(device);
+  return device;
 }
 
 std::unique_ptr<Communicator> make_communicator(const WorldInfo& info, const std::string& device) {

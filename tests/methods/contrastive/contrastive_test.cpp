@@ -82,13 +82,13 @@ class LoneRank final : public Communicator {
 template <class Task>
 struct Fed {
   Task task;
-  SourcePtr<CaptionBatch> source;
+  SourcePtr<CaptionTensors> source;
   template <class... Arguments>
   explicit Fed(const Communicator& communicator, Arguments&&... arguments)
       : task(std::forward<Arguments>(arguments)..., communicator),
         source(task.batches(communicator)) {}
   StepLoss loss(const StepInfo& info) {
-    CaptionBatch batch;
+    CaptionTensors batch;
     EXPECT_TRUE(source->next(batch));
     return task.loss(batch, info);
   }
@@ -183,12 +183,12 @@ TEST_F(Contrastive, PositionContinuesWhereItWasSaved) {
 TEST_F(Contrastive, WarmUpGoesFromSinglesToScenes) {
   ClipModel model = test::golden_clip();
   auto whole = warmup(model, 4), resumed = warmup(model, 4);
-  CaptionBatch batch;
+  CaptionTensors batch;
   std::vector<float> firsts;
   for (int64_t i = 0; i < 25; ++i) {
     if (i == 19) resumed.source->restore(whole.source->position());
     ASSERT_TRUE(whole.source->next(batch));
-    firsts.push_back(batch.pixels.row(0)[0]);
+    firsts.push_back(batch.pixels[0][0][0][0].item<float>());
   }
   const auto pixel = [](uint64_t seed, int64_t index) {
     return numbered_batch(seed, index * 4, 4).pixels.row(0)[0];
@@ -198,7 +198,7 @@ TEST_F(Contrastive, WarmUpGoesFromSinglesToScenes) {
   EXPECT_EQ(firsts[24], pixel(2, 4));
   for (int64_t i = 19; i < 25; ++i) {
     ASSERT_TRUE(resumed.source->next(batch));
-    EXPECT_EQ(batch.pixels.row(0)[0], firsts[static_cast<size_t>(i)]) << i;
+    EXPECT_EQ(batch.pixels[0][0][0][0].item<float>(), firsts[static_cast<size_t>(i)]) << i;
   }
 }
 
@@ -212,9 +212,9 @@ TEST_F(Contrastive, RowsThatSayTheSameAreNoNegatives) {
     std::copy_n(batch.ids.row(0), 12, batch.ids.row(1));
     batch.text_keys = {0, offset};
     batch.image_keys = {0, 7};
-    return batch;
+    return CaptionTensors(batch, nn::Staging(at::kCPU));
   };
-  CaptionBatch doubled = twice(0), unmasked = twice(1);
+  CaptionTensors doubled = twice(0), unmasked = twice(1);
   EXPECT_NEAR(fed.task.loss(doubled, step(0)).total.item<double>(), 0, 1e-6);
   EXPECT_NEAR(fed.task.loss(unmasked, step(0)).total.item<double>(), std::log(2.0), 1e-4);
 }
@@ -246,7 +246,7 @@ TEST_F(Contrastive, ValidationIsWithoutDropout) {
   model.set_training(true);
   const auto once = fed.task.validate(step(0));
   EXPECT_EQ(once.at("loss"), fed.task.validate(step(0)).at("loss"));
-  CaptionBatch batch = numbered_batch(2, 0, 4);
+  CaptionTensors batch(numbered_batch(2, 0, 4), nn::Staging(at::kCPU));
   EXPECT_NE(fed.task.loss(batch, step(0)).total.item<double>(),
             fed.task.loss(batch, step(0)).total.item<double>())
       << "dropout must act again afterwards";

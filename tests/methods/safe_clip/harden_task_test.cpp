@@ -5,12 +5,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-
-#include "methods/golden_clip.h"
+#include "methods/safe_clip/harden_fixture.h"
 #include "parapet/core/error.h"
-#include "parapet/core/random.h"
-#include "parapet/nn/lora.h"
 #include "parapet/nn/lora_off.h"
 #include "parapet/training/distributed.h"
 #include "support/ranks.h"
@@ -18,75 +14,7 @@
 namespace parapet {
 namespace {
 
-class LetterTokenizer final : public Tokenizer {
- public:
-  std::vector<int32_t> encode(std::string_view text, const EncodeOptions&) const override {
-    std::vector<int32_t> ids;
-    for (const char c : text.substr(0, 10)) ids.push_back(c % 30);
-    ids.push_back(eos_id());
-    return ids;
-  }
-  std::string decode(const std::vector<int32_t>&, bool) const override { return {}; }
-  int64_t vocab_size() const override { return 31; }
-  int32_t token_id(std::string_view) const override { return -1; }
-  int32_t bos_id() const override { return 0; }
-  int32_t eos_id() const override { return 30; }
-  int32_t pad_id() const override { return 30; }
-  bool is_marker(int32_t id) const override { return id == eos_id(); }
-  int64_t model_max_length() const override { return 12; }
-};
-
-class HardenTaskTest : public ::testing::Test {
- protected:
-  HardenTaskTest() {
-    assets_.tokenizer = std::make_shared<LetterTokenizer>();
-    assets_.processor = ImageProcessor::clip_default(20);
-    pipeline_.tokenizer = assets_.tokenizer;
-    pipeline_.pixels = std::make_shared<PixelCache>(*assets_.processor, 1 << 20);
-    Random random(5);
-    for (int i = 0; i < 23; ++i) {
-      Quadruplet item;
-      item.id = std::to_string(i);
-      item.safe_text = "safe" + std::string(1, static_cast<char>('a' + i));
-      item.unsafe_text = "bad" + std::string(1, static_cast<char>('a' + i)) + "!";
-      for (auto* location : {&item.safe_image, &item.unsafe_image}) {
-        Image image{20, 20, std::vector<uint8_t>(20 * 20 * 3)};
-        for (auto& byte : image.rgb) byte = static_cast<uint8_t>(random.below(256));
-        *location = (folder_ / (std::to_string(files_++) + ".png")).string();
-        std::ofstream(*location, std::ios::binary) << encode_png(image, 1);
-      }
-      items_.push_back(std::move(item));
-    }
-  }
-
-  QuadrupletEmbeddings references(ClipModel& model, Communicator& world) {
-    const auto encoder = with_pixels(wrap_encoder(model, assets_, {}), *pipeline_.pixels);
-    return embed_references(*encoder, items_, world, {});
-  }
-  // An adapter that has learnt something.
-  static ClipModel tuned() {
-    ClipModel model = test::golden_clip();
-    nn::add_lora(model, with_targets({}, model), 3);
-    const at::NoGradGuard no_grad;
-    int64_t number = 0;
-    for (auto& [name, tensor] : nn::lora_parameters(model))
-      tensor.copy_(at::sin(at::arange(tensor.numel(), at::kFloat) + number++).view(tensor.sizes()))
-          .mul_(0.2);
-    return model;
-  }
-  static StepInfo info(Communicator& world) {
-    StepInfo out;
-    out.total_steps = 10;
-    out.communicator = &world;
-    return out;
-  }
-
-  test::TempFolder folder_;
-  ClipAssets assets_;
-  QuadrupletPipeline pipeline_;
-  std::vector<Quadruplet> items_;
-  int files_ = 0;
-};
+using HardenTaskTest = test::HardenTest;
 
 double apart(const at::Tensor& a, const at::Tensor& b) {
   return (a - b).abs().max().item<double>();
@@ -146,7 +74,7 @@ TEST_F(HardenTaskTest, ATableAndTheModelItselfGiveTheSameLoss) {
     const nn::LoraOff off;
     table = references(model, *alone);
   }
-  const auto kept = table_references(table, at::kCPU), live = live_references(model);
+  const auto kept = table_references(table), live = live_references(model);
   for (const char* name : {"ordered", "shield_clip"}) {
     ObjectiveOptions objective;
     objective.name = name;
@@ -154,7 +82,7 @@ TEST_F(HardenTaskTest, ATableAndTheModelItselfGiveTheSameLoss) {
       HardenOptions options;
       options.batch = 6;
       HardenTask task(model, options, objective, {&set, &of, nullptr, nullptr}, 20.0, 1);
-      QuadrupletBatch batch;
+      HardenBatch batch;
       EXPECT_TRUE(task.batches(*alone)->next(batch));
       return task.loss(batch, info(*alone)).total.item<double>();
     };

@@ -5,6 +5,7 @@
 
 #include "parapet/engine/encoder/clip_assets.h"
 #include "parapet/engine/encoder/encoder.h"
+#include "parapet/nn/staging.h"
 
 namespace parapet {
 
@@ -22,20 +23,25 @@ class ClipPipeline : public Encoder {
   bool thread_safe() const override { return true; }
 
  protected:
-  ClipPipeline(ClipConfig config, ClipAssets assets, EncoderOptions options);
+  // `device`: where the towers run.
+  ClipPipeline(ClipConfig config, ClipAssets assets, EncoderOptions options,
+               at::Device device = at::kCPU);
 
-  // Room for the pixels of `count` images.
+  // Room in memory for the pixels of `count` images.
   virtual at::Tensor new_batch(int64_t count) const = 0;
   // Writes one resized and cropped image into row `row`. Called from several threads.
   virtual void put(const Image& pixels, at::Tensor& batch, int64_t row) const = 0;
-  // Embeddings [n, dim] of a batch, before normalisation.
+  // Embeddings [n, dim] of a batch on the device, before normalisation.
   virtual at::Tensor run_images(const at::Tensor& batch) = 0;
-  // ids int64 [n, t], padded with the end token.
+  // ids int64 [n, t] on the device, padded with the end token.
   virtual at::Tensor run_texts(const at::Tensor& ids) = 0;
 
   const ClipConfig& config() const { return config_; }
   const ClipAssets& assets() const { return assets_; }
   const EncoderOptions& options() const { return options_; }
+  const nn::Staging& staging() const { return staging_; }
+  int64_t image_batch() const;
+  int64_t text_batch() const;
   // Of tokenizer and image settings, for identity().
   std::string preprocessing_hash() const;
 
@@ -48,6 +54,7 @@ class ClipPipeline : public Encoder {
   ClipConfig config_;
   ClipAssets assets_;
   EncoderOptions options_;
+  nn::Staging staging_;
 };
 
 }  // namespace parapet

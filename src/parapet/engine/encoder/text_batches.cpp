@@ -24,9 +24,14 @@ std::vector<std::vector<int32_t>> tokenize_all(const Tokenizer& tokenizer,
   return ids;
 }
 
-at::Tensor pad_ids(const std::vector<const std::vector<int32_t>*>& rows, int64_t pad) {
+at::Tensor pad_ids(const std::vector<const std::vector<int32_t>*>& rows, int64_t pad,
+                   int64_t multiple, int64_t most) {
   size_t longest = 1;
   for (const auto* row : rows) longest = std::max(longest, row->size());
+  const auto step = static_cast<size_t>(multiple);
+  const size_t rounded = (longest + step - 1) / step * step;
+  const size_t bound = most > 0 ? static_cast<size_t>(most) : rounded;
+  longest = std::max(longest, std::min(rounded, bound));
   at::Tensor batch =
       at::full({static_cast<int64_t>(rows.size()), static_cast<int64_t>(longest)}, pad, at::kLong);
   int64_t* data = batch.data_ptr<int64_t>();

@@ -9,6 +9,7 @@
 #include "parapet/data/world_captions.h"
 #include "parapet/methods/clip_memory.h"
 #include "parapet/nn/contrastive.h"
+#include "parapet/nn/layers.h"
 #include "parapet/training/sharding.h"
 
 namespace parapet {
@@ -30,8 +31,27 @@ TrainableParameter trainable(const std::string& name, at::Tensor& tensor) {
 
 at::Device device_of(const ClipModel& model) { return model.logit_scale().value.device(); }
 
-at::Tensor integers(const std::vector<int64_t>& values, at::IntArrayRef shape, at::Device device) {
-  return at::tensor(values, at::kLong).view(shape).to(device);
+at::Tensor integers(const std::vector<int64_t>& values, at::IntArrayRef shape) {
+  return at::tensor(values, at::kLong).view(shape);
+}
+
+// Batches that set out for the model's device as soon as they are made.
+SourcePtr<CaptionTensors> sent(SourcePtr<CaptionBatch> source, const ClipModel& model) {
+  return map<CaptionBatch, CaptionTensors>(
+      std::move(source), [staging = nn::Staging(device_of(model)),
+                          rows = model.config().text.vocab_size](const CaptionBatch& batch) {
+        // Here, in memory: a device would stop at a wrong one.
+        for (const int64_t id : batch.ids.values)
+          if (id < 0 || id >= rows) nn::check_ids(at::full({1}, id, at::kLong), rows, "text");
+        return CaptionTensors(batch, staging);
+      });
+}
+
+// Once, before training.
+CaptionTensors validation_tensors(const CaptionBatch& batch, const ClipModel& model) {
+  CaptionTensors tensors(batch, nn::Staging(device_of(model)));
+  tensors.arrival.wait();
+  return tensors;
 }
 
 // Rows per forward pass in validation: shares are whole chunks, so that several processes compute
@@ -40,19 +60,20 @@ constexpr int64_t kChunk = 128;
 
 }  // namespace
 
-CaptionTensors::CaptionTensors(const CaptionBatch& batch, at::Device device) {
+CaptionTensors::CaptionTensors(const CaptionBatch& batch, const nn::Staging& staging) {
   const int64_t n = batch.size();
   if (n == 0) return;
   pixels = at::from_blob(
-               batch.pixels.values.get(), {n, 3, batch.pixels.height, batch.pixels.width},
-               [kept = batch.pixels.values](void*) {}, at::kFloat)
-               .to(device);
-  ids = integers(batch.ids.values, {n, batch.ids.width}, device);
-  text_keys = integers(batch.text_keys, {n}, device);
-  image_keys = integers(batch.image_keys, {n}, device);
-  if (!batch.world) return;
-  glyphs = at::tensor(batch.world->glyphs, at::kFloat).view({n, kGlyphs}).to(device);
-  colours = integers(batch.world->colours, {n}, device);
+      batch.pixels.values.get(), {n, 3, batch.pixels.height, batch.pixels.width},
+      [kept = batch.pixels.values](void*) {}, at::kFloat);
+  ids = integers(batch.ids.values, {n, batch.ids.width});
+  text_keys = integers(batch.text_keys, {n});
+  image_keys = integers(batch.image_keys, {n});
+  if (batch.world) {
+    glyphs = at::tensor(batch.world->glyphs, at::kFloat).view({n, kGlyphs});
+    colours = integers(batch.world->colours, {n});
+  }
+  arrival = staging.send({&pixels, &ids, &text_keys, &image_keys, &glyphs, &colours});
 }
 
 CaptionTensors CaptionTensors::slice(int64_t begin, int64_t end) const {
@@ -126,8 +147,8 @@ ImageWarmupTask::ImageWarmupTask(ClipModel& model, WorldHeads heads, const Capti
       scenes_(scenes),
       batch_(batch),
       steps_(steps),
-      validation_(scenes.validation(256, kChunk, communicator.rank(), communicator.world_size()),
-                  device_of(model)) {}
+      validation_(validation_tensors(
+          scenes.validation(256, kChunk, communicator.rank(), communicator.world_size()), model)) {}
 
 std::vector<TrainableParameter> ImageWarmupTask::parameters() {
   std::vector<TrainableParameter> list;
@@ -138,11 +159,11 @@ std::vector<TrainableParameter> ImageWarmupTask::parameters() {
   return list;
 }
 
-SourcePtr<CaptionBatch> ImageWarmupTask::batches(const Communicator& communicator) {
+SourcePtr<CaptionTensors> ImageWarmupTask::batches(const Communicator& communicator) {
   const auto open = [&](const CaptionSet& set) {
     return set.open(batch_, communicator.rank(), communicator.world_size());
   };
-  return sequence(open(singles_), (steps_ + 4) / 5, open(scenes_));
+  return sent(sequence(open(singles_), (steps_ + 4) / 5, open(scenes_)), model_);
 }
 
 std::optional<MemoryNeed> ImageWarmupTask::memory() const {
@@ -152,12 +173,12 @@ std::optional<MemoryNeed> ImageWarmupTask::memory() const {
   return clip_memory(model_, step);
 }
 
-StepLoss ImageWarmupTask::loss(CaptionBatch& drawn, const StepInfo& /*info*/) {
-  const CaptionTensors batch(drawn, device_of(model_));
+StepLoss ImageWarmupTask::loss(CaptionTensors& batch, const StepInfo& /*info*/) {
+  batch.arrival.wait();
   StepLoss out;
   out.total = heads_.loss(model_.vision_model().pooled(batch.pixels), batch, 1.0, 0.3);
   out.terms = {{"auxiliary", out.total.detach()}};
-  out.samples = drawn.size();
+  out.samples = batch.pixels.size(0);
   return out;
 }
 
@@ -184,9 +205,10 @@ ContrastiveTask::ContrastiveTask(ClipModel& model, const ContrastiveOptions& opt
       image_heads_(std::move(image_heads)),
       text_heads_(std::move(text_heads)),
       data_(data),
-      validation_(data.validation(options.validation_samples, kChunk, communicator.rank(),
-                                  communicator.world_size()),
-                  device_of(model)) {}
+      validation_(
+          validation_tensors(data.validation(options.validation_samples, kChunk,
+                                             communicator.rank(), communicator.world_size()),
+                             model)) {}
 
 std::vector<TrainableParameter> ContrastiveTask::parameters() {
   std::vector<TrainableParameter> list;
@@ -207,8 +229,8 @@ std::vector<TrainableParameter> ContrastiveTask::parameters() {
   return list;
 }
 
-SourcePtr<CaptionBatch> ContrastiveTask::batches(const Communicator& communicator) {
-  return data_.open(options_.batch, communicator.rank(), communicator.world_size());
+SourcePtr<CaptionTensors> ContrastiveTask::batches(const Communicator& communicator) {
+  return sent(data_.open(options_.batch, communicator.rank(), communicator.world_size()), model_);
 }
 
 std::optional<MemoryNeed> ContrastiveTask::memory() const {
@@ -219,8 +241,8 @@ std::optional<MemoryNeed> ContrastiveTask::memory() const {
   return clip_memory(model_, step);
 }
 
-StepLoss ContrastiveTask::loss(CaptionBatch& drawn, const StepInfo& info) {
-  const CaptionTensors batch(drawn, device_of(model_));
+StepLoss ContrastiveTask::loss(CaptionTensors& batch, const StepInfo& info) {
+  batch.arrival.wait();
   const at::Tensor image_pooled = model_.vision_model().pooled(batch.pixels.to(model_.compute()));
   const at::Tensor text_pooled = model_.text_model().pooled(batch.ids, model_.compute());
   const at::Tensor images = nn::normalise_rows(model_.project_image(image_pooled));
@@ -242,7 +264,7 @@ StepLoss ContrastiveTask::loss(CaptionBatch& drawn, const StepInfo& info) {
     out.total = out.total + auxiliary * weight;
     out.terms.push_back({"auxiliary", auxiliary.detach()});
   }
-  out.samples = drawn.size();
+  out.samples = batch.pixels.size(0);
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include "parapet/core/options.h"
 #include "parapet/data/captions.h"
 #include "parapet/models/clip/clip.h"
+#include "parapet/nn/staging.h"
 #include "parapet/training/task.h"
 
 namespace parapet {
@@ -20,15 +21,16 @@ struct ContrastiveOptions {
   void validate(Problems& problems) const;
 };
 
-// A batch of captions on the model's device.
+// A batch of captions on the model's device, or on its way there.
 struct CaptionTensors {
   at::Tensor pixels;                 // [n, 3, h, w] float32, normalised
   at::Tensor ids;                    // int64 [n, t]
   at::Tensor text_keys, image_keys;  // int64 [n]
-  at::Tensor glyphs;   // float32 [n, kGlyphs] 0/1, what is drawn; undefined outside the world
-  at::Tensor colours;  // int64 [n]; undefined outside the world
+  at::Tensor glyphs;    // float32 [n, kGlyphs] 0/1, what is drawn; undefined outside the world
+  at::Tensor colours;   // int64 [n]; undefined outside the world
+  nn::Arrival arrival;  // to be waited for first
   CaptionTensors() = default;
-  CaptionTensors(const CaptionBatch& batch, at::Device device);
+  CaptionTensors(const CaptionBatch& batch, const nn::Staging& staging);
   CaptionTensors slice(int64_t begin, int64_t end) const;
 };
 
@@ -46,15 +48,15 @@ struct WorldHeads {
 };
 
 // The image tower alone, on world samples: single glyphs first, then full scenes.
-class ImageWarmupTask final : public TaskOf<CaptionBatch> {
+class ImageWarmupTask final : public TaskOf<CaptionTensors> {
  public:
   // The first fifth of `steps` draws from `singles`, the rest from `scenes`; both outlive the task.
   ImageWarmupTask(ClipModel& model, WorldHeads heads, const CaptionSet& singles,
                   const CaptionSet& scenes, int64_t batch, int64_t steps,
                   const Communicator& communicator);
   std::vector<TrainableParameter> parameters() override;
-  SourcePtr<CaptionBatch> batches(const Communicator& communicator) override;
-  StepLoss loss(CaptionBatch& batch, const StepInfo& info) override;
+  SourcePtr<CaptionTensors> batches(const Communicator& communicator) override;
+  StepLoss loss(CaptionTensors& batch, const StepInfo& info) override;
   std::map<std::string, double> validate(const StepInfo& info) override;
   std::optional<MemoryNeed> memory() const override;
 
@@ -67,15 +69,15 @@ class ImageWarmupTask final : public TaskOf<CaptionBatch> {
   CaptionTensors validation_;  // this process's share
 };
 
-class ContrastiveTask final : public TaskOf<CaptionBatch> {
+class ContrastiveTask final : public TaskOf<CaptionTensors> {
  public:
   // `image_heads` and `text_heads` are used when options.auxiliary > 0. With `lora` on the model,
   // only adapters (and the logit scale) train. `data` outlives the task.
   ContrastiveTask(ClipModel& model, const ContrastiveOptions& options, const CaptionSet& data,
                   WorldHeads image_heads, WorldHeads text_heads, const Communicator& communicator);
   std::vector<TrainableParameter> parameters() override;
-  SourcePtr<CaptionBatch> batches(const Communicator& communicator) override;
-  StepLoss loss(CaptionBatch& batch, const StepInfo& info) override;
+  SourcePtr<CaptionTensors> batches(const Communicator& communicator) override;
+  StepLoss loss(CaptionTensors& batch, const StepInfo& info) override;
   void after_step(const StepInfo& info) override;
   std::map<std::string, double> validate(const StepInfo& info) override;
   Selection selection() const override { return {"recall", true}; }

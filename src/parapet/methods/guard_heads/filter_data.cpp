@@ -140,6 +140,11 @@ FilterTargets FilterTargets::on(at::Device device) const {
   return map([&](const at::Tensor& x) { return x.to(device); });
 }
 
+std::vector<at::Tensor*> FilterTargets::tensors() {
+  return {&harm[0],       &harm[1],       &harm[2], &explicit_pair,
+          &implicit_pair, &contradiction, &weight,  &group};
+}
+
 FilterSet make_filter_set(std::vector<LabelSample> samples, std::vector<std::string> categories,
                           const FilterOptions& options, bool balance) {
   FilterSet set;

@@ -26,6 +26,7 @@ struct FilterTargets {
   at::Tensor group;          // int64 [n], -1 = unknown
   FilterTargets select(const at::Tensor& rows) const;
   FilterTargets on(at::Device device) const;
+  std::vector<at::Tensor*> tensors();
 
  private:
   FilterTargets map(const std::function<at::Tensor(const at::Tensor&)>& change) const;

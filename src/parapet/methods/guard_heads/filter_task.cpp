@@ -31,6 +31,7 @@ FilterTask::FilterTask(HeadNet& net, const FilterOptions& options, const FilterT
       in_(inputs),
       criterion_(inputs.train->set(), net.cosine_gain.device(), options.loss),
       device_(net.cosine_gain.device()),
+      staging_(device_),
       knows_matches_(inputs.train->set().targets.contradiction.eq(0).any().item<bool>()) {
   if (finetunes()) trunk_ = unfreeze_plan(*in_.model, options.unfreeze);
   if (in_.model != nullptr) logit_scale_ = std::exp(in_.model->logit_scale().value.item<double>());
@@ -87,69 +88,67 @@ std::optional<MemoryNeed> FilterTask::memory() const {
 SourcePtr<FilterDraw> FilterTask::batches(const Communicator& communicator) {
   return map<FilterRows, FilterDraw>(filter_rows(in_.train->set(), in_.seed, options_.batch,
                                                  communicator.rank(), communicator.world_size()),
-                                     [this](FilterRows rows) { return draw(std::move(rows)); });
+                                     [this](const FilterRows& rows) { return draw(rows); });
 }
 
-FilterDraw FilterTask::draw(FilterRows rows) const {
+FilterDraw FilterTask::draw(const FilterRows& rows) const {
   FilterDraw out;
-  const int64_t index = rows.index;
-  if (finetunes()) {
-    // Every other batch shows the samples as they are: the terms that keep CLIP's ability need
-    // them.
-    out.changed = index % 2 == 1;
-    const int64_t version = out.changed ? index + 1 : 0;
-    out.pixels = in_.train->pixels(rows.rows, version);
-    out.ids = in_.train->ids(rows.rows, version);
-  } else {
-    const int64_t versions = in_.train_embeds->image.size(0), n = in_.train_embeds->image.size(1);
-    // Each sample shows one of its versions; image and text choose apart.
-    Random random = Random::named(in_.seed, "guard.versions." + std::to_string(index));
-    for (const int64_t row : rows.rows) {
-      out.image_rows.push_back(static_cast<int64_t>(random.below(versions)) * n + row);
-      out.text_rows.push_back(static_cast<int64_t>(random.below(versions)) * n + row);
-    }
-  }
-  out.batch = std::move(rows);
+  out.size = static_cast<int64_t>(rows.rows.size());
+  out.targets = in_.train->set().targets.select(row_index(rows.rows));
+  if (finetunes())
+    draw_samples(rows, out);
+  else
+    draw_embeddings(rows, out);
+  std::vector<at::Tensor*> all = {&out.image,     &out.text,           &out.pixels,
+                                  &out.ids,       &out.original_image, &out.original_text,
+                                  &out.text_keys, &out.image_keys,     &out.matches};
+  for (at::Tensor* target : out.targets.tensors()) all.push_back(target);
+  out.arrival = staging_.send(all);
   return out;
 }
 
-FilterTask::Batch FilterTask::prepare(const FilterDraw& drawn) {
-  Batch batch;
-  batch.changed = drawn.changed;
-  if (finetunes())
-    encode(drawn, batch);
-  else
-    look_up(drawn, batch);
-  batch.targets = in_.train->set().targets.select(row_index(drawn.batch.rows)).on(device_);
-  return batch;
+void FilterTask::draw_embeddings(const FilterRows& rows, FilterDraw& out) const {
+  const int64_t versions = in_.train_embeds->image.size(0), n = in_.train_embeds->image.size(1);
+  // Each sample shows one of its versions; image and text choose apart.
+  Random random = Random::named(in_.seed, "guard.versions." + std::to_string(rows.index));
+  std::vector<int64_t> image_rows, text_rows;
+  for (const int64_t row : rows.rows) {
+    image_rows.push_back(static_cast<int64_t>(random.below(versions)) * n + row);
+    text_rows.push_back(static_cast<int64_t>(random.below(versions)) * n + row);
+  }
+  out.image = in_.train_embeds->image.flatten(0, 1).index_select(0, row_index(image_rows));
+  out.text = in_.train_embeds->text.flatten(0, 1).index_select(0, row_index(text_rows));
 }
 
-void FilterTask::look_up(const FilterDraw& drawn, Batch& batch) const {
-  const auto pick = [&](const at::Tensor& all, const std::vector<int64_t>& wanted) {
-    at::Tensor x = all.flatten(0, 1).index_select(0, row_index(wanted)).to(device_);
-    if (options_.embedding_noise <= 0) return x;
-    const at::Tensor present = x.abs().sum(1, true).gt(0);
-    const double deviation = options_.embedding_noise / std::sqrt(static_cast<double>(x.size(1)));
-    return nn::normalise_rows(x + at::randn_like(x) * deviation) * present;
-  };
-  batch.image = pick(in_.train_embeds->image, drawn.image_rows);
-  batch.text = pick(in_.train_embeds->text, drawn.text_rows);
+void FilterTask::draw_samples(const FilterRows& rows, FilterDraw& out) const {
+  // Every other batch shows the samples as they are: the terms that keep CLIP's ability need them.
+  out.changed = rows.index % 2 == 1;
+  const int64_t version = out.changed ? rows.index + 1 : 0;
+  const at::Tensor index = row_index(rows.rows);
+  out.pixels = in_.train->pixels(rows.rows, version);
+  out.ids = in_.train->ids(rows.rows, version);
+  out.original_image = in_.train_embeds->image[0].index_select(0, index);
+  out.original_text = in_.train_embeds->text[0].index_select(0, index);
+  out.text_keys = in_.train->text_keys().index_select(0, index);
+  out.image_keys = in_.train->image_keys().index_select(0, index);
+  const at::Tensor harm = out.targets.harm[2].select(1, net_.categories);
+  out.matches = (harm.eq(0) * out.targets.contradiction.eq(0)).nonzero().squeeze(1);
 }
 
-void FilterTask::encode(const FilterDraw& drawn, Batch& batch) {
-  const at::Tensor rows = row_index(drawn.batch.rows);
-  batch.pixels = drawn.pixels.to(device_);
+void FilterTask::add_noise(Batch& batch) const {
+  if (options_.embedding_noise <= 0) return;
+  for (at::Tensor* x : {&batch.image, &batch.text}) {
+    const at::Tensor present = x->abs().sum(1, true).gt(0);
+    const double deviation = options_.embedding_noise / std::sqrt(static_cast<double>(x->size(1)));
+    *x = nn::normalise_rows(*x + at::randn_like(*x) * deviation) * present;
+  }
+}
+
+void FilterTask::encode(Batch& batch) {
   batch.image = encode_pixels(batch.pixels);
-  batch.text = nn::normalise_rows(in_.model->encode_text(drawn.ids.to(device_)));
-  const auto original = [&](const at::Tensor& all) {
-    return all[0].index_select(0, rows).to(device_);
-  };
-  batch.original_image = original(in_.train_embeds->image);
-  batch.original_text = original(in_.train_embeds->text);
+  batch.text = nn::normalise_rows(in_.model->encode_text(batch.ids));
   batch.image = batch.image * batch.original_image.abs().sum(1, true).gt(0);
   batch.text = batch.text * batch.original_text.abs().sum(1, true).gt(0);
-  batch.text_keys = in_.train->text_keys().index_select(0, rows).to(device_);
-  batch.image_keys = in_.train->image_keys().index_select(0, rows).to(device_);
 }
 
 at::Tensor FilterTask::encode_pixels(const at::Tensor& pixels) {
@@ -197,8 +196,7 @@ at::Tensor FilterTask::opponent_loss(const HeadLogits& logits, const FilterTarge
 }
 
 at::Tensor FilterTask::keep_contrastive(const Batch& batch) {
-  const at::Tensor harm = batch.targets.harm[2].select(1, net_.categories);
-  const at::Tensor rows = (harm.eq(0) * batch.targets.contradiction.eq(0)).nonzero().squeeze(1);
+  const at::Tensor& rows = batch.matches;
   if (rows.size(0) < 2) return at::zeros({}, batch.image.options());
   const at::Tensor duplicates = nn::duplicate_rows(batch.text_keys.index_select(0, rows),
                                                    batch.image_keys.index_select(0, rows));
@@ -213,12 +211,16 @@ at::Tensor FilterTask::keep_original(const Batch& batch) {
   return distance(batch.image, batch.original_image) + distance(batch.text, batch.original_text);
 }
 
-StepLoss FilterTask::loss(FilterDraw& drawn, const StepInfo& info) {
+StepLoss FilterTask::loss(FilterDraw& batch, const StepInfo& info) {
   if (finetunes()) apply_unfreezing(trunk_, info.step / std::max<int64_t>(1, in_.steps_per_epoch));
-  const Batch batch = prepare(drawn);
+  batch.arrival.wait();
+  if (finetunes())
+    encode(batch);
+  else
+    add_noise(batch);
   const HeadLogits logits = net_.forward(batch.image, batch.text, options_.dropout);
   StepLoss out;
-  out.samples = static_cast<int64_t>(drawn.batch.rows.size());
+  out.samples = batch.size;
   out.total = at::zeros({}, batch.image.options());
   const auto add = [&](const char* name, double weight, const at::Tensor& value) {
     out.terms.push_back({name, value.detach()});

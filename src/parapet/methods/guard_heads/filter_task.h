@@ -5,6 +5,7 @@
 #include "parapet/methods/guard_heads/filter_inputs.h"
 #include "parapet/methods/guard_heads/filter_loss.h"
 #include "parapet/methods/guard_heads/unfreeze.h"
+#include "parapet/nn/staging.h"
 #include "parapet/training/task.h"
 
 namespace parapet {
@@ -22,12 +23,17 @@ struct FilterTaskInputs {
   uint64_t seed = 0;
 };
 
-// What a source makes of a batch's rows, without the model.
+// What a source makes of a batch's rows without the model, on its way to the model's device.
 struct FilterDraw {
-  FilterRows batch;
-  std::vector<int64_t> image_rows, text_rows;  // of the embeddings' versions, one after another
-  at::Tensor pixels, ids;                      // finetune: of the samples, changed or not
-  bool changed = false;                        // augmented
+  int64_t size = 0;
+  FilterTargets targets;
+  at::Tensor image, text;                    // heads: unit embeddings, each of one of its versions
+  at::Tensor pixels, ids;                    // finetune: of the samples, changed or not
+  at::Tensor original_image, original_text;  // finetune: unit embeddings of the untouched model
+  at::Tensor text_keys, image_keys;          // finetune: equal for equal content
+  at::Tensor matches;                        // finetune: int64, rows that are benign and match
+  bool changed = false;                      // augmented
+  nn::Arrival arrival;                       // to be waited for first
 };
 
 class FilterTask final : public TaskOf<FilterDraw> {
@@ -46,18 +52,14 @@ class FilterTask final : public TaskOf<FilterDraw> {
                        Communicator& communicator, at::Tensor* cosines = nullptr);
 
  private:
-  struct Batch {
-    FilterTargets targets;
-    at::Tensor image, text;                    // unit embeddings
-    at::Tensor pixels;                         // finetune
-    at::Tensor original_image, original_text;  // of the untouched model and samples
-    at::Tensor text_keys, image_keys;          // finetune: equal for equal content
-    bool changed = false;                      // augmented
-  };
-  FilterDraw draw(FilterRows rows) const;  // on the source's thread
-  Batch prepare(const FilterDraw& drawn);
-  void look_up(const FilterDraw& drawn, Batch& batch) const;
-  void encode(const FilterDraw& drawn, Batch& batch);
+  using Batch = FilterDraw;
+  // On the source's thread.
+  FilterDraw draw(const FilterRows& rows) const;
+  void draw_embeddings(const FilterRows& rows, FilterDraw& out) const;
+  void draw_samples(const FilterRows& rows, FilterDraw& out) const;
+  // Fills in the embeddings of a drawn batch.
+  void add_noise(Batch& batch) const;
+  void encode(Batch& batch);
   at::Tensor encode_pixels(const at::Tensor& pixels);
   at::Tensor contradiction_loss(const Batch& batch, const HeadLogits& logits);
   at::Tensor adversarial_loss(const Batch& batch);
@@ -72,6 +74,7 @@ class FilterTask final : public TaskOf<FilterDraw> {
   FilterLoss criterion_;
   std::vector<TrunkParameter> trunk_;
   at::Device device_;
+  nn::Staging staging_;
   bool knows_matches_;  // some training pairs are known to match
   double logit_scale_ = 1;
   at::Tensor opponent_weight_, opponent_bias_;  // guesses the group from all hidden units

@@ -66,9 +66,8 @@ Prepared prepare_directory(const Environment& env, const QuadrupletPipeline& pip
       cached_encoder(with_pixels(wrap_encoder(env.model, env.assets, encoder), *pipeline.pixels),
                      key, options.reference_cache);
   const auto references = [&](const DirectoryQuadruplets& set) {
-    const at::Device device = env.model.logit_scale().value.device();
-    return table_references(embed_references(*original, set.items(), env.communicator, env.context),
-                            device);
+    return table_references(
+        embed_references(*original, set.items(), env.communicator, env.context));
   };
   Prepared out;
   out.train_references = references(*train);

@@ -10,6 +10,7 @@
 #include "parapet/methods/clip_memory.h"
 #include "parapet/methods/safe_clip/validation.h"
 #include "parapet/nn/contrastive.h"
+#include "parapet/nn/layers.h"
 #include "parapet/training/sharding.h"
 
 namespace parapet {
@@ -82,7 +83,7 @@ HardenTask::HardenTask(ClipModel& model, const HardenOptions& options,
       data_(data),
       logit_scale_(logit_scale),
       seed_(seed),
-      device_(model.logit_scale().value.device()) {
+      staging_(model.device()) {
   if (!objective_->needs_targets()) return;
   if (data_.train_references->table() == nullptr)
     throw UsageError("--objective " + objective.name +
@@ -130,23 +131,48 @@ std::optional<MemoryNeed> HardenTask::memory() const {
   return clip_memory(model_, step);
 }
 
-SourcePtr<QuadrupletBatch> HardenTask::batches(const Communicator& communicator) {
-  return data_.train->open(options_.batch, communicator.rank(), communicator.world_size());
+SourcePtr<HardenBatch> HardenTask::batches(const Communicator& communicator) {
+  return map<QuadrupletBatch, HardenBatch>(
+      data_.train->open(options_.batch, communicator.rank(), communicator.world_size()),
+      [this](const QuadrupletBatch& batch) {
+        HardenBatch out = prepare(batch, *data_.train_references);
+        if (shield_) mix_for_shield(batch, out);
+        if (objective_->needs_targets()) add_targets(batch, out.known);
+        send(out);
+        return out;
+      });
 }
 
-QuadrupletKeys HardenTask::keys_of(const QuadrupletBatch& batch) const {
-  const auto halves = [&](const std::vector<int64_t>& keys) {
-    return at::tensor(keys, at::kLong).to(device_).chunk(2);
+HardenBatch HardenTask::prepare(const QuadrupletBatch& batch, const References& references) const {
+  HardenBatch out;
+  out.size = batch.size();
+  out.input = QuadrupletTensors(batch);
+  // Here, in memory: a device would stop at a wrong one.
+  if (out.input.ids.defined())
+    nn::check_ids(out.input.ids, model_.config().text.vocab_size, "text");
+  out.known.reference = references.rows(batch);
+  out.known.logit_scale = logit_scale_;
+  const auto halves = [](const std::vector<int64_t>& keys) {
+    return at::tensor(keys, at::kLong).chunk(2);
   };
   const auto texts = halves(batch.text_keys), images = halves(batch.image_keys);
-  return {texts[0], texts[1], images[0], images[1]};
+  out.known.keys = {texts[0], texts[1], images[0], images[1]};
+  return out;
+}
+
+void HardenTask::send(HardenBatch& batch) const {
+  ObjectiveInput& k = batch.known;
+  batch.arrival = staging_.send({&batch.input.ids, &batch.input.pixels, &k.reference.safe_text,
+                                 &k.reference.unsafe_text, &k.reference.safe_image,
+                                 &k.reference.unsafe_image, &k.keys.safe_text, &k.keys.unsafe_text,
+                                 &k.keys.safe_image, &k.keys.unsafe_image, &k.target_text,
+                                 &k.target_text_image, &k.target_image, &k.target_image_text,
+                                 &k.difficulty, &batch.text_replaced, &batch.image_replaced});
 }
 
 // Labels from the data where it has them: then a generated half that is safe keeps its own content
 // and reference. Else by shares: a half that is to be safe becomes the safe partner's.
-HardenTask::Shield HardenTask::mix_for_shield(const QuadrupletBatch& batch,
-                                              QuadrupletTensors& input,
-                                              QuadrupletKeys& keys) const {
+void HardenTask::mix_for_shield(const QuadrupletBatch& batch, HardenBatch& out) const {
   const int64_t n = batch.size();
   at::Tensor text_unsafe = at::ones({n}, at::kBool), image_unsafe = at::ones({n}, at::kBool);
   at::Tensor text_replaced = at::zeros({n}, at::kBool), image_replaced = at::zeros({n}, at::kBool);
@@ -170,20 +196,34 @@ HardenTask::Shield HardenTask::mix_for_shield(const QuadrupletBatch& batch,
       image_replaced[i] = true;
     }
   }
-  const Shield shield = {text_unsafe.to(device_), image_unsafe.to(device_),
-                         text_replaced.to(device_), image_replaced.to(device_)};
-  // The second half of `rows` shows the first where `replaced`.
-  const auto replace = [&](const at::Tensor& rows, const at::Tensor& replaced) {
-    const auto halves = rows.chunk(2);
-    auto shape = std::vector<int64_t>(static_cast<size_t>(rows.dim()), 1);
-    shape[0] = n;
-    return at::cat({halves[0], at::where(replaced.view(shape), halves[0], halves[1])});
+  QuadrupletKeys& keys = out.known.keys;
+  keys.unsafe_text = at::where(text_replaced, keys.safe_text, keys.unsafe_text);
+  keys.unsafe_image = at::where(image_replaced, keys.safe_image, keys.unsafe_image);
+  out.known.text_unsafe = text_unsafe;
+  out.known.image_unsafe = image_unsafe;
+  out.text_replaced = text_replaced;
+  out.image_replaced = image_replaced;
+}
+
+void HardenTask::replace_halves(const HardenBatch& batch, QuadrupletTensors& input,
+                                QuadrupletEmbeddings& reference) {
+  const auto shaped = [](const at::Tensor& replaced, int64_t dimensions) {
+    auto shape = std::vector<int64_t>(static_cast<size_t>(dimensions), 1);
+    shape[0] = replaced.size(0);
+    return replaced.view(shape);
   };
-  if (input.ids.defined()) input.ids = replace(input.ids, shield.text_replaced);
-  if (input.pixels.defined()) input.pixels = replace(input.pixels, shield.image_replaced);
-  keys.unsafe_text = at::where(shield.text_replaced, keys.safe_text, keys.unsafe_text);
-  keys.unsafe_image = at::where(shield.image_replaced, keys.safe_image, keys.unsafe_image);
-  return shield;
+  // The second half of `rows` shows the first where `replaced`.
+  const auto replace = [&](at::Tensor& rows, const at::Tensor& replaced) {
+    if (!rows.defined()) return;
+    const auto halves = rows.chunk(2);
+    rows = at::cat({halves[0], at::where(shaped(replaced, rows.dim()), halves[0], halves[1])});
+  };
+  replace(input.ids, batch.text_replaced);
+  replace(input.pixels, batch.image_replaced);
+  reference.unsafe_text =
+      at::where(shaped(batch.text_replaced, 2), reference.safe_text, reference.unsafe_text);
+  reference.unsafe_image =
+      at::where(shaped(batch.image_replaced, 2), reference.safe_image, reference.unsafe_image);
 }
 
 QuadrupletEmbeddings HardenTask::embed(const QuadrupletTensors& input,
@@ -208,47 +248,34 @@ void HardenTask::add_targets(const QuadrupletBatch& batch, ObjectiveInput& input
   const at::Tensor rows = at::tensor(at::ArrayRef<int64_t>(batch.rows), at::kLong);
   const at::Tensor by_text = target_of_text_.index_select(0, rows);
   const at::Tensor by_image = target_of_image_.index_select(0, rows);
-  input.target_text = table.safe_text.index_select(0, by_text).to(device_);
-  input.target_text_image = table.safe_image.index_select(0, by_text).to(device_);
-  input.target_image = table.safe_image.index_select(0, by_image).to(device_);
-  input.target_image_text = table.safe_text.index_select(0, by_image).to(device_);
-  input.difficulty = difficulty_.index_select(0, rows).to(device_);
+  input.target_text = table.safe_text.index_select(0, by_text);
+  input.target_text_image = table.safe_image.index_select(0, by_text);
+  input.target_image = table.safe_image.index_select(0, by_image);
+  input.target_image_text = table.safe_text.index_select(0, by_image);
+  input.difficulty = difficulty_.index_select(0, rows);
 }
 
-ObjectiveInput HardenTask::input_of(const QuadrupletBatch& batch) {
-  QuadrupletTensors input(batch, device_);
-  ObjectiveInput out;
-  out.reference = data_.train_references->of(batch, input);
-  out.keys = keys_of(batch);
-  if (shield_) {
-    const Shield shield = mix_for_shield(batch, input, out.keys);
-    // A half that shows the safe partner's content has its reference too.
-    auto choose = [&](const at::Tensor& replaced, const at::Tensor& own, const at::Tensor& safe) {
-      return at::where(replaced.view({-1, 1}), safe, own);
-    };
-    out.text_unsafe = shield.text_unsafe;
-    out.image_unsafe = shield.image_unsafe;
-    auto& r = out.reference;
-    r.unsafe_text = choose(shield.text_replaced, r.unsafe_text, r.safe_text);
-    r.unsafe_image = choose(shield.image_replaced, r.unsafe_image, r.safe_image);
-  }
-  if (objective_->needs_targets()) add_targets(batch, out);
+ObjectiveInput HardenTask::input_of(const HardenBatch& batch) const {
+  batch.arrival.wait();
+  QuadrupletTensors input = batch.input;
+  ObjectiveInput out = batch.known;
+  if (!out.reference.safe_text.defined()) out.reference = data_.train_references->compute(input);
+  if (batch.text_replaced.defined()) replace_halves(batch, input, out.reference);
   out.tuned = embed(input, out.reference);
   if (options_.reference == "shared") {
     const auto& t = out.tuned;
     out.reference = {t.safe_text.detach(), t.unsafe_text.detach(), t.safe_image.detach(),
                      t.unsafe_image.detach()};
   }
-  out.logit_scale = logit_scale_;
   return out;
 }
 
-StepLoss HardenTask::loss(QuadrupletBatch& batch, const StepInfo& info) {
+StepLoss HardenTask::loss(HardenBatch& batch, const StepInfo& info) {
   ObjectiveInput input = input_of(batch);
   input.progress =
       static_cast<double>(info.step) / static_cast<double>(std::max<int64_t>(1, info.total_steps));
   StepLoss loss = objective_->compute(gather_input(std::move(input), *info.communicator));
-  loss.samples = batch.size();
+  loss.samples = batch.size;
   return loss;
 }
 
@@ -259,23 +286,28 @@ std::map<std::string, double> HardenTask::validate(const StepInfo& info) {
   const int64_t chunk = options_.validation_chunk;
   const RowRange own = own_share(data_.val->size(), chunk, *info.communicator);
   // The next chunk is decoded while one is embedded.
-  auto chunks = prefetch(
-      map<int64_t, QuadrupletBatch>(indices((own.size() + chunk - 1) / chunk), [&](int64_t i) {
+  auto chunks =
+      prefetch(map<int64_t, HardenBatch>(indices((own.size() + chunk - 1) / chunk), [&](int64_t i) {
         const int64_t begin = own.begin + i * chunk;
-        return data_.val->load(begin, std::min(own.end, begin + chunk));
+        HardenBatch batch = prepare(data_.val->load(begin, std::min(own.end, begin + chunk)),
+                                    *data_.val_references);
+        send(batch);
+        return batch;
       }));
   std::vector<QuadrupletEmbeddings> tuned, references;
   std::vector<at::Tensor> keys;
-  for (QuadrupletBatch batch; chunks->next(batch);) {
-    if (batch.size() == 0) continue;
-    const QuadrupletTensors input(batch, device_);
-    references.push_back(data_.val_references->of(batch, input));
-    tuned.push_back(embed(input, references.back()));
-    const QuadrupletKeys k = keys_of(batch);
+  for (HardenBatch batch; chunks->next(batch);) {
+    if (batch.size == 0) continue;
+    batch.arrival.wait();
+    const QuadrupletEmbeddings& known = batch.known.reference;
+    references.push_back(known.safe_text.defined() ? known
+                                                   : data_.val_references->compute(batch.input));
+    tuned.push_back(embed(batch.input, references.back()));
+    const QuadrupletKeys& k = batch.known.keys;
     keys.push_back(at::stack({k.safe_text, k.unsafe_text, k.safe_image, k.unsafe_image}, 1));
   }
   model_.set_training(true);
-  const auto floats = at::TensorOptions(at::kFloat).device(device_);
+  const auto floats = at::TensorOptions(at::kFloat).device(staging_.device());
   const int64_t dim = model_.config().projection_dim;
   const QuadrupletEmbeddings all = gather_all(tuned, dim, floats, *info.communicator);
   const QuadrupletEmbeddings reference = gather_all(references, dim, floats, *info.communicator);

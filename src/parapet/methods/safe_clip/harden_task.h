@@ -5,6 +5,7 @@
 #include "parapet/methods/safe_clip/objective.h"
 #include "parapet/methods/safe_clip/references.h"
 #include "parapet/models/clip/clip.h"
+#include "parapet/nn/staging.h"
 #include "parapet/training/task.h"
 
 namespace parapet {
@@ -31,7 +32,18 @@ struct HardenData {
   int64_t text_tokens = 0;  // of the longest text seen so far; 0 = not known
 };
 
-class HardenTask final : public TaskOf<QuadrupletBatch> {
+// A batch on its way to the model's device, with all that is known of it before the model computes.
+struct HardenBatch {
+  QuadrupletTensors input;
+  // Without tuned embeddings; without reference where the model computes it.
+  ObjectiveInput known;
+  // `shield_clip`: the generated half is to show the safe partner's, bool [n]; else undefined.
+  at::Tensor text_replaced, image_replaced;
+  nn::Arrival arrival;  // to be waited for first
+  int64_t size = 0;
+};
+
+class HardenTask final : public TaskOf<HardenBatch> {
  public:
   // `model` carries the adapters (or is to be trained whole); the references are of the untouched
   // original. UsageError when the objective looks through all references and there is no table.
@@ -39,26 +51,26 @@ class HardenTask final : public TaskOf<QuadrupletBatch> {
              const HardenData& data, double logit_scale, uint64_t seed);
 
   std::vector<TrainableParameter> parameters() override;
-  SourcePtr<QuadrupletBatch> batches(const Communicator& communicator) override;
-  StepLoss loss(QuadrupletBatch& batch, const StepInfo& info) override;
+  SourcePtr<HardenBatch> batches(const Communicator& communicator) override;
+  StepLoss loss(HardenBatch& batch, const StepInfo& info) override;
   std::map<std::string, double> validate(const StepInfo& info) override;
   Selection selection() const override { return {"recall", true}; }
   std::optional<MemoryNeed> memory() const override;
 
  private:
-  // What `shield_clip` makes of a batch: which halves are to be safe.
-  struct Shield {
-    at::Tensor text_unsafe, image_unsafe;      // bool [n]
-    at::Tensor text_replaced, image_replaced;  // the generated half shows the safe partner's
-  };
-  Shield mix_for_shield(const QuadrupletBatch& batch, QuadrupletTensors& input,
-                        QuadrupletKeys& keys) const;
+  // On a source's thread; they know no device but for sending.
+  HardenBatch prepare(const QuadrupletBatch& batch, const References& references) const;
+  void mix_for_shield(const QuadrupletBatch& batch, HardenBatch& out) const;
+  void add_targets(const QuadrupletBatch& batch, ObjectiveInput& input) const;
+  void send(HardenBatch& batch) const;
+
+  // Halves that are to be safe show the safe partner's content, and have its reference.
+  static void replace_halves(const HardenBatch& batch, QuadrupletTensors& input,
+                             QuadrupletEmbeddings& reference);
   // Tuned embeddings; a tower that is not trained takes the reference's.
   QuadrupletEmbeddings embed(const QuadrupletTensors& input,
                              const QuadrupletEmbeddings& reference) const;
-  ObjectiveInput input_of(const QuadrupletBatch& batch);
-  QuadrupletKeys keys_of(const QuadrupletBatch& batch) const;
-  void add_targets(const QuadrupletBatch& batch, ObjectiveInput& input) const;
+  ObjectiveInput input_of(const HardenBatch& batch) const;
   void find_targets();
 
   ClipModel& model_;
@@ -68,7 +80,7 @@ class HardenTask final : public TaskOf<QuadrupletBatch> {
   HardenData data_;
   double logit_scale_;
   uint64_t seed_;
-  at::Device device_;
+  nn::Staging staging_;
   at::Tensor target_of_text_, target_of_image_;  // int64 [train], rows of the nearest safe item
   at::Tensor difficulty_;                        // float32 [train]
 };

@@ -8,6 +8,7 @@
 #include "parapet/core/error.h"
 #include "parapet/methods/safe_clip/terms.h"
 #include "parapet/nn/contrastive.h"
+#include "parapet/nn/staging.h"
 
 namespace parapet {
 namespace {
@@ -131,11 +132,12 @@ class ShieldClip final : public Objective {
     // Rows of one branch; an empty branch contributes nothing.
     auto branch = [&](const std::string& name, const at::Tensor& mask, double weight,
                       auto&& make_term) {
-      const at::Tensor rows = mask.nonzero().view({-1});
-      if (rows.size(0) == 0) {
+      const at::Tensor list = mask.nonzero().view({-1});  // of a mask in memory: no wait
+      if (list.size(0) == 0) {
         sum.add(name, at::zeros({}, s.options()), 0.0);
         return;
       }
+      const at::Tensor rows = nn::to_device(list, s.device());
       auto pick = [&](const at::Tensor& x) { return x.defined() ? x.index_select(0, rows) : x; };
       sum.add(name, make_term(pick), weight);
     };

@@ -19,7 +19,8 @@ struct ObjectiveInput {
   at::Tensor target_text, target_text_image;   // T0 and V0 of the pair nearest to U by text
   at::Tensor target_image, target_image_text;  // V0 and T0 of the pair nearest to G by image
   at::Tensor difficulty;  // [n] in [0, 1], share of training pairs that are easier; undefined = 0
-  // `shield_clip`: 1 where the generated half is unsafe, [n] bool.
+  // `shield_clip`: 1 where the generated half is unsafe, [n] bool in CPU memory, since how many
+  // rows a branch has must be known without a wait for the device.
   at::Tensor text_unsafe, image_unsafe;
   QuadrupletKeys keys;         // rows that say the same are no negatives of each other
   double logit_scale = 100.0;  // of the original model

@@ -13,11 +13,12 @@
 
 namespace parapet {
 
-// A batch where the model computes; undefined where the batch holds none.
+// A batch as tensors; undefined where the batch holds none.
 struct QuadrupletTensors {
   at::Tensor ids;     // int64 [2n, t], safe texts, then unsafe ones
   at::Tensor pixels;  // float32 [2n, 3, h, w], safe images, then unsafe ones
-  QuadrupletTensors(const QuadrupletBatch& batch, at::Device device);
+  QuadrupletTensors() = default;
+  explicit QuadrupletTensors(const QuadrupletBatch& batch);  // in CPU memory, which it shares
 };
 
 // Unit embeddings of the parts that `input` has; the others stay undefined.
@@ -26,14 +27,16 @@ QuadrupletEmbeddings embed_batch(const ClipModel& model, const QuadrupletTensors
 class References {
  public:
   virtual ~References() = default;
-  // Of a batch's rows, on the model's device; without gradient.
-  virtual QuadrupletEmbeddings of(const QuadrupletBatch& batch,
-                                  const QuadrupletTensors& input) const = 0;
+  // Of a batch's rows, on the CPU: what is known before the model computes. Parts are undefined
+  // where there is no table; then they come from compute().
+  virtual QuadrupletEmbeddings rows(const QuadrupletBatch& batch) const = 0;
+  // The original's embeddings of a batch on the model's device; without gradient.
+  virtual QuadrupletEmbeddings compute(const QuadrupletTensors& input) const = 0;
   // Of all rows, on the CPU; null where there is no table.
   virtual const QuadrupletEmbeddings* table() const { return nullptr; }
 };
 
-std::unique_ptr<References> table_references(QuadrupletEmbeddings table, at::Device device);
+std::unique_ptr<References> table_references(QuadrupletEmbeddings table);
 // `original` outlives this. Its adapters, if it has any, are switched off.
 std::unique_ptr<References> live_references(const ClipModel& original);
 
@@ -45,13 +48,16 @@ QuadrupletEmbeddings embed_references(Encoder& original, const std::vector<Quadr
 std::unique_ptr<Encoder> with_pixels(std::unique_ptr<Encoder> inner, PixelCache& pixels);
 
 // What the frozen weights compute for a few samples, seen past the adapters. Compared within one
-// process, since another thread count or processor may round differently.
+// process, since another thread count or processor may round differently. The weights must stay the
+// same to the bit everywhere, the embeddings on the CPU; a GPU's libraries may choose another
+// algorithm for the same product later in the run, so that there cosines decide: at least 1 - 1e-5
+// where float32 is computed, 1 - 1e-3 with bfloat16, whose products round at 2^-8.
 class FrozenProbe {
  public:
   FrozenProbe(ClipModel& model, QuadrupletBatch batch);
 
   const std::string& hash() const { return hash_; }
-  // CheckFailed when weights or embeddings are no longer bit-identical.
+  // CheckFailed when weights or embeddings are no longer the same.
   void check() const;
   // Of the probe's first rows: cached references that are not this model's, e.g. of a file that
   // was edited, are a DataError.

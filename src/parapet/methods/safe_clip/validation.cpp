@@ -65,8 +65,7 @@ std::map<std::string, double> validation_metrics(const Objective& objective,
     // Validation asks for the own safe partner, which is what every objective is judged by.
     input.target_text = input.target_image_text = input.reference.safe_text;
     input.target_image = input.target_text_image = input.reference.safe_image;
-    input.text_unsafe = input.image_unsafe =
-        at::ones({end - begin}, tuned.safe_text.options().dtype(at::kBool));
+    input.text_unsafe = input.image_unsafe = at::ones({end - begin}, at::kBool);
     input.logit_scale = logit_scale;
     input.progress = 1.0;
     const StepLoss loss = objective.compute(input);
