@@ -24,9 +24,9 @@ build: setup ## the program, the tests and the benchmarks in build/release
 program: setup ## build/release/parapet alone
 	@tools/build.sh release $(JOBS) parapet
 
-test: setup ## set-up, program and tests built, all tests; ONLY=name for a part, SLOW=1 for the slow ones too
+test: setup ## set-up, program and tests built, all tests; ONLY=name for a part, SLOW=1 for the slow ones too, DEVICE=cuda for those of a device
 	@tools/build.sh release $(JOBS) parapet tests
-	@$(PYTHON) tools/run_tests.py $(if $(ONLY),--only "$(ONLY)") $(if $(SLOW),--slow)
+	@$(PYTHON) tools/run_tests.py $(if $(ONLY),--only "$(ONLY)") $(if $(SLOW),--slow) $(if $(DEVICE),--device "$(DEVICE)")
 
 demo: ## harden, guard and measure a small CLIP: out/demo/report.html; FULL=1 trains it from scratch too
 	@tools/demo.sh --plan

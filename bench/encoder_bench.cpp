@@ -1,6 +1,6 @@
 // Encoder speed, driven from stdin so that a peer script can alternate with it:
 //
-//   encoder_bench MODEL BACKEND PRECISION [STREAMS] [THREADS]
+//   encoder_bench MODEL BACKEND PRECISION [STREAMS] [THREADS] [DEVICE]
 //
 // prints {"ready": ...} and then answers each line "images BATCH CALLS" or "texts BATCH CALLS" with
 // one JSON line: items per second, milliseconds per call (median, best), processor milliseconds per
@@ -89,7 +89,7 @@ nlohmann::json measure(parapet::Encoder& encoder, const std::string& what, int64
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    std::cerr << "usage: encoder_bench MODEL BACKEND PRECISION [STREAMS] [THREADS]\n";
+    std::cerr << "usage: encoder_bench MODEL BACKEND PRECISION [STREAMS] [THREADS] [DEVICE]\n";
     return 2;
   }
   try {
@@ -98,6 +98,7 @@ int main(int argc, char** argv) {
     options.precision = argv[3];
     options.streams = argc > 4 ? std::stoll(argv[4]) : 0;
     options.threads = argc > 5 ? std::stoll(argv[5]) : 0;
+    options.device = argc > 6 ? argv[6] : "cpu";
     options.batch_images = options.batch_texts = 1024;
     const auto start = Clock::now();
     const auto encoder = parapet::open_encoder(argv[1], options, {});

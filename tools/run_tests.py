@@ -3,7 +3,8 @@
 
 The last line is `N passed, N failed` (with `, N skipped` when some were). The exit status is 1 when
 a test failed, a program crashed or hung, or nothing ran. Test suites whose name ends in `Slow`, and
-Python tests marked `slow`, run only with --slow.
+Python tests marked `slow`, run only with --slow. With --device, the Python tests marked `device` run
+there, and how many others were left out is said.
 """
 import argparse
 import concurrent.futures
@@ -121,6 +122,8 @@ def run_pytest(folder, slow, only, environment):
                 result.skipped += 1
             else:
                 result.passed += 1
+    for line in re.findall(r"^device .*", output, re.M):
+        print(line, flush=True)
     if status not in (0, 5) and not result.failures:  # 5: nothing was selected
         result.failures.append(("pytest", f"{ending(status)}\n{tail(output)}"))
     return result
@@ -133,6 +136,17 @@ def gtest_programs(build):
     tests = json.loads(listing)["tests"]
     return [(test["name"], pathlib.Path(test.get("command", [build / test["name"]])[0]))
             for test in tests]
+
+
+def require_device(name):
+    """The device, where both torch and the program can use it; else the reason ends the run."""
+    check = ("import sys, torch; torch.empty(1, device=sys.argv[1])")
+    done = subprocess.run([sys.executable, "-c", check, name], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        sys.exit(f"run_tests: --device {name}: torch cannot use it: "
+                 f"{done.stderr.strip().splitlines()[-1]}")
+    return name
 
 
 def timed(function, *arguments):
@@ -152,6 +166,8 @@ def select(options, folder, environment):
     """The jobs to run, the longest first. --only names rooms, Python test names or 'conformance'."""
     programs = gtest_programs(ROOT / options.build)
     rooms = [p for p in programs if not options.only or options.only == p[0]]
+    if options.device:
+        rooms = []
     jobs = []
     python_tests = sorted((ROOT / "tests/conformance").glob("test_*.py"))
     if python_tests and not (options.only and rooms):
@@ -166,12 +182,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="a room, 'conformance' or part of a Python test's name")
     parser.add_argument("--slow", action="store_true", help="run the slow tests too")
+    parser.add_argument("--device", default="", help="cuda or cuda:N: the tests that take a device")
     parser.add_argument("--build", default="build/release")
     parser.add_argument("--at-once", type=int, default=min(2, os.cpu_count() or 1))
     options = parser.parse_args()
     # Each job gets its share of the cores; and no test may reach for a model hub.
     environment = dict(os.environ, HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1",
                        OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // options.at_once)))
+    if options.device:
+        environment["PARAPET_TEST_DEVICE"] = require_device(options.device)
     with tempfile.TemporaryDirectory(prefix="parapet-tests-") as folder, \
             concurrent.futures.ThreadPoolExecutor(options.at_once) as pool:
         jobs = select(options, pathlib.Path(folder), environment)

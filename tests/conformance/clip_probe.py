@@ -13,6 +13,8 @@ from transformers.models.clip.modeling_clip import (CLIPModel, CLIPTextModel,
                                                     CLIPTextModelWithProjection, CLIPVisionModel,
                                                     CLIPVisionModelWithProjection)
 
+from device import FLAGS
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("PARAPET_BUILD", "build/release")
 PROBE = BUILD / "parapet_clip_probe"
@@ -121,7 +123,7 @@ def run_probe(model, inputs, folder, *flags, check=True):
     folder = pathlib.Path(folder)
     given, out = folder / "inputs.safetensors", folder / "outputs.safetensors"
     save_file({k: v.contiguous() for k, v in inputs.items()}, given)
-    command = [PROBE, "--model", model, "--inputs", given, "--out", out, *flags]
+    command = [PROBE, "--model", model, "--inputs", given, "--out", out, *FLAGS, *flags]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if not check:
         return done

@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from clip_probe import PARAPET
+from device import FLAGS
 from harden_support import write_model
 
 torch.set_num_threads(1)
@@ -67,7 +68,7 @@ QUICK = {"--threads": 1, "--embedding-cache": "", "--hidden": 16, "--batch-size"
 def train(model, data, out, *flags, **kwargs):
     """Later flags win over the quick ones."""
     quick = [word for name, value in QUICK.items() if name not in flags for word in (name, value)]
-    return run("train", "guard", "--model", model, "--data", data, "--out", out, *quick, *flags,
+    return run("train", "guard", "--model", model, "--data", data, "--out", out, *quick, *FLAGS, *flags,
                **kwargs)
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from device import FLAGS
 from clip_probe import PARAPET, ROOT, CLIPModel, make, sizes, tower
 from clip_vocabulary import write_clip_files
 
@@ -80,7 +81,7 @@ def harden_command(model, data, out, *flags):
     cache = [] if "--reference-cache" in flags else ["--reference-cache",
                                                      str(pathlib.Path(out).parent / "cache")]
     return [str(x) for x in (PARAPET, "harden", "safe-clip", "--model", model, "--data", data,
-                             "--out", out)] + quick + cache + flags
+                             "--out", out)] + quick + cache + FLAGS + flags
 
 
 def environment(**more):
@@ -197,7 +198,7 @@ def train_command(data, out, *flags):
              for part in (name, value)]
     cache = ["--reference-cache", str(pathlib.Path(out).parent / "cache")]
     return [str(x) for x in (PARAPET, "train", "clip", "--data", data, "--out", out)] + quick + \
-        cache + flags
+        cache + FLAGS + flags
 
 
 def train(data, out, *flags, code=0, env=None):

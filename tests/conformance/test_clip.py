@@ -10,6 +10,8 @@ from clip_probe import (PUBLIC, TINY, CLIPModel, CLIPTextModel, CLIPTextModelWit
                         CLIPVisionModel, CLIPVisionModelWithProjection, compare, cut, make,
                         make_inputs, reference, run_probe)
 
+pytestmark = pytest.mark.device
+
 SINGLE = [CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionModel,
           CLIPVisionModelWithProjection]
 

@@ -9,7 +9,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from clip_probe import PARAPET
+from device import FLAGS
 from harden_support import SIZE, harden, read_rows, run_json, write_data, write_model, write_rows
+
+pytestmark = pytest.mark.device
 
 COMMON = ["--dtype", "fp32", "--threads", "1"]
 
@@ -48,7 +51,7 @@ def world(tmp_path_factory):
 
 def evaluate(kind, out, *flags, code=0):
     return run_json([PARAPET, "eval", kind, "--out", out, "--reference-cache", out.parent / "cache",
-                     *COMMON, *flags], code)
+                     *COMMON, *FLAGS, *flags], code)
 
 
 def report_of(folder):
@@ -104,7 +107,7 @@ def test_the_original_is_embedded_once(world, tmp_path):
     evaluate("retrieval", tmp_path / "three", *arguments)
     assert report_of(tmp_path / "three")["metrics"]["after.preservation.text"]["value"] < 0
     run_json([PARAPET, "eval", "retrieval", "--out", tmp_path / "four", "--reference-cache", "", *COMMON,
-              *arguments])
+              *FLAGS, *arguments])
     assert report_of(tmp_path / "four")["metrics"] == report_of(tmp_path / "one")["metrics"]
 
 

@@ -11,6 +11,8 @@ from sklearn import metrics
 from guard_support import (SIDES, embed, reference_scores, run, samples, train, trained, truth,
                            world)
 
+pytestmark = pytest.mark.device
+
 
 @pytest.fixture(scope="module")
 def report(world, trained, tmp_path_factory):

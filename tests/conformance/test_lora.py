@@ -10,6 +10,8 @@ from safetensors.torch import load_file, save_file
 from clip_probe import (PROBE, TINY, CLIPModel, CLIPTextModel, compare, make, make_inputs, reference,
                         run_probe)
 
+pytestmark = pytest.mark.device
+
 PUBLISHED = ["k_proj", "v_proj", "out_proj", "fc1", "fc2", "patch_embedding"]  # Safe-CLIP's
 EVERYTHING = PUBLISHED + ["q_proj", "visual_projection", "text_projection"]
 

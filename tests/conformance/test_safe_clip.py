@@ -15,6 +15,8 @@ from harden_support import (MEAN, STD, environment, harden, metrics, read_rows, 
                             write_model)
 from safe_clip_reference import (PUBLISHED_TARGETS, WIDE_TARGETS, harden as reference_harden)
 
+pytestmark = pytest.mark.device
+
 
 def labels(i):
     """Two of each kind of pair in eight, for shield_clip."""
