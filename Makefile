@@ -37,21 +37,23 @@ bench: setup ## speed and memory beside the peers
 	@tools/build.sh release $(JOBS) parapet benches
 	@$(PYTHON) bench/run.py
 
-asan: setup ## the rooms without torch under address and undefined-behaviour sanitizers
+asan: ## the rooms without torch under address and undefined-behaviour sanitizers
+	@tools/setup/setup.sh --clang
 	@tools/sanitize.sh asan $(JOBS)
 
-tsan: setup ## the same under the thread sanitizer
+tsan: ## the same under the thread sanitizer
+	@tools/setup/setup.sh --clang
 	@tools/sanitize.sh tsan $(JOBS)
 
 headers: setup ## compiles every header by itself, without the precompiled ones
 	@tools/build.sh release $(JOBS) all_verify_interface_header_sets
 
 clang: ## the rooms up to nn built with clang, warnings as errors, and their tests
-	@tools/setup/setup.sh --fuzz
+	@tools/setup/setup.sh --clang
 	@tools/clang.sh $(JOBS)
 
 fuzz: ## libFuzzer on every reader of outside bytes; FUZZ_SECONDS=20 each
-	@tools/setup/setup.sh --fuzz
+	@tools/setup/setup.sh --clang
 	@tools/fuzz.sh $(FUZZ_SECONDS) $(JOBS)
 
 lint: setup ## ladder of rooms, sizes, clang-format, clang-tidy

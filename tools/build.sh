@@ -13,7 +13,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$key" ] || [ ! -f "build/$preset/build.ni
   echo "build: configuring build/$preset"
   mkdir -p "build/$preset"
   log=build/$preset/configure.log
-  if ! cmake --preset "$preset" "-DPARAPET_TORCH=$torch" >"$log" 2>&1; then
+  if ! cmake --fresh --preset "$preset" "-DPARAPET_TORCH=$torch" >"$log" 2>&1; then
     cat "$log" >&2
     exit 1
   fi

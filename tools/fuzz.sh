@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Builds every fuzz/*_fuzz.cpp with clang and runs each for a while: fuzz.sh SECONDS JOBS
-# What it finds stays in build/fuzz/<name>.crash-*; the corpus grows in build/fuzz/corpus/<name>.
+# Builds every fuzz/*_fuzz.cpp and runs each for a while, JOBS of them at once: fuzz.sh SECONDS JOBS
+# They are part of the tree build/asan. What they find stays in build/fuzz/<name>.crash-* (or oom-,
+# timeout-); the corpus grows in build/fuzz/corpus/<name>.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=$1 jobs=$2
 names=()
 for source in fuzz/*_fuzz.cpp; do names+=("$(basename "$source" .cpp)"); done
 tools/torch_rooms.sh "$jobs"
-tools/build.sh fuzz "$jobs" "${names[@]}"
+tools/build.sh asan "$jobs" "${names[@]}"
 seeds() {  # files of the tests that a fuzzer starts from
   case "$1" in
     image_fuzz | image_header_fuzz) find fuzz/seeds/image -type f ;;
@@ -21,25 +22,31 @@ seeds() {  # files of the tests that a fuzzer starts from
     tar_fuzz) find fuzz/seeds/tar -type f ;;
   esac
 }
-failed=()
-for name in "${names[@]}"; do
-  corpus=build/fuzz/corpus/$name
+fuzz() {
+  local name=$1 corpus=build/fuzz/corpus/$1 log=build/fuzz/$1.log file
   mkdir -p "$corpus"
   seeds "$name" | head -n 200 | while read -r file; do
     cp "$file" "$corpus/$(sha1sum "$file" | cut -c1-16)"
   done
-  echo "== $name for $seconds s"
-  if "build/fuzz/fuzz/$name" "$corpus" -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=10 \
-    -max_len=65536 -print_final_stats=0 -artifact_prefix="build/fuzz/$name." \
-    >"build/fuzz/$name.log" 2>&1; then
-    grep -E '^#[0-9]+.*(DONE|pulse)' "build/fuzz/$name.log" | tail -n 1
+  if "build/asan/fuzz/$name" "$corpus" -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=10 \
+    -max_len=65536 -print_final_stats=0 -artifact_prefix="build/fuzz/$name." >"$log" 2>&1; then
+    echo "$name: $(grep -aE '^Done [0-9]+ runs' "$log" | tail -n 1)"
+    rm -f "build/fuzz/$name.failed"
   else
-    failed+=("$name")
-    tail -n 40 "build/fuzz/$name.log"
+    : >"build/fuzz/$name.failed"
+    echo "$name: FAILED" >&2
+    tail -n 40 "$log" >&2
   fi
-done
-if [ ${#failed[@]} -gt 0 ]; then
-  echo "fuzz: FAILED: ${failed[*]}" >&2
+}
+export -f fuzz seeds
+export seconds
+mkdir -p build/fuzz
+rm -f build/fuzz/*.failed
+echo "fuzz: ${#names[@]} readers for $seconds s each, $jobs at once"
+printf '%s\n' "${names[@]}" | xargs -P "$jobs" -I{} bash -c 'fuzz {}'
+failed=$(find build/fuzz -name '*.failed' -printf '%f ')
+if [ -n "$failed" ]; then
+  echo "fuzz: FAILED: ${failed//.failed/}" >&2
   exit 1
 fi
 echo "fuzz: no crash"

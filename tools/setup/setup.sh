@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Prepares a machine for building Parapet: system packages, Python environment, npm assets.
 # Every step remembers a hash of its inputs, so that a second run does nothing.
-#   setup.sh [--torch DIR|wheel] [--fuzz]
+#   setup.sh [--torch DIR|wheel] [--clang]
 # --torch DIR   build the C++ code against this libtorch from now on; `wheel` returns to .venv's
-# --fuzz        also install what `make fuzz` needs
+# --clang       also install clang, for `make asan`, `tsan`, `fuzz` and `clang`
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=tools/setup
@@ -11,11 +11,11 @@ cache=.cache
 mkdir -p "$cache/setup" "$cache/assets"
 log=$cache/setup/log.txt
 torch=""
-fuzz=0
+clang=0
 while [ $# -gt 0 ]; do
   case "$1" in
     --torch) torch=${2:?--torch needs a folder}; shift 2 ;;
-    --fuzz) fuzz=1; shift ;;
+    --clang) clang=1; shift ;;
     *) echo "setup: unknown argument '$1'" >&2; exit 2 ;;
   esac
 done
@@ -135,7 +135,7 @@ choose_torch() {
 }
 
 packages=("$here/apt-packages.txt")
-[ $fuzz -eq 1 ] && packages+=("$here/apt-packages-fuzz.txt")
+[ $clang -eq 1 ] && packages+=("$here/apt-packages-clang.txt")
 choose_torch
 system_packages "${packages[@]}"
 python_environment
