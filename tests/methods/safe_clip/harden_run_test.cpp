@@ -18,7 +18,6 @@ class HardenRun : public ::testing::Test {
  protected:
   HardenRun() {
     test::write_tiny_clip(folder_ / "model", {.layers = 1}, 1);
-    test::write_tiny_clip(folder_ / "other", {.layers = 1}, 2);
     fs::create_directories(folder_ / "data");
     test::write_pictures(folder_ / "data", 12);
     std::string rows;
@@ -51,14 +50,17 @@ class HardenRun : public ::testing::Test {
 
   // `told` hears every message.
   SafeClipResult run(const std::string& name, const std::function<void(std::string_view)>& told) {
+    fs::create_directories(folder_ / name);
     SingleProcess world;
     Context context;
     context.log_sink = [&](LogLevel, std::string_view text) { told(text); };
     return harden_safe_clip(options_, RunDirectory(folder_ / name), world, context);
   }
+  // By renaming, as a new model is put in place.
   void replace_model() {
-    fs::copy_file(folder_ / "other/model.safetensors", folder_ / "model/new");
-    fs::rename(folder_ / "model/new", folder_ / "model/model.safetensors");
+    ClipModel other = ClipModel::random(ClipConfig::load(folder_ / "model"), 2);
+    other.save(folder_ / "other");
+    fs::rename(folder_ / "other/model.safetensors", folder_ / "model/model.safetensors");
   }
 
   test::TempFolder folder_;

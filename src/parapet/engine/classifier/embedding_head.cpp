@@ -11,6 +11,7 @@
 #include "parapet/core/files.h"
 #include "parapet/core/strings.h"
 #include "parapet/engine/classifier/npy.h"
+#include "parapet/engine/classifier/read_card.h"
 #include "parapet/nn/checkpoint.h"
 
 namespace parapet {
@@ -233,13 +234,7 @@ EmbeddingHead::~EmbeddingHead() = default;
 
 std::unique_ptr<EmbeddingHead> EmbeddingHead::load(const fs::path& card) {
   auto state = std::make_unique<State>();
-  OptionList list;
-  state->card.visit(list);
-  load_toml(list, card);
-  Problems problems;
-  state->card.validate(problems);
-  problems.throw_if_any(card.string());
-  if (state->card.categories.empty()) state->card.categories.resize(state->card.classes.size());
+  state->card = read_card<EmbeddingHeadCard>(card);
   const bool prompts = !state->card.prompts.empty();
   const fs::path file =
       resolve_card_path(card, prompts ? state->card.prompts : state->card.weights);

@@ -7,6 +7,7 @@
 
 #include "parapet/core/error.h"
 #include "parapet/core/files.h"
+#include "parapet/engine/classifier/read_card.h"
 #include "parapet/engine/openvino/openvino_program.h"
 
 namespace parapet {
@@ -118,13 +119,7 @@ std::unique_ptr<ImageClassifier> ImageClassifier::load(const fs::path& card) {
 std::unique_ptr<ImageClassifier> ImageClassifier::load(const fs::path& card,
                                                        const Options& options) {
   auto state = std::make_unique<State>();
-  OptionList list;
-  state->card.visit(list);
-  load_toml(list, card);
-  Problems problems;
-  state->card.validate(problems);
-  problems.throw_if_any(card.string());
-  if (state->card.categories.empty()) state->card.categories.resize(state->card.classes.size());
+  state->card = read_card<ClassifierCard>(card);
   const fs::path model =
       options.model.empty() ? resolve_card_path(card, state->card.model) : options.model;
   OpenVinoSettings settings;
