@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 namespace parapet::serving {
 namespace {
@@ -39,7 +40,7 @@ struct Shared {
     const std::lock_guard lock(mutex);
     if (thrown && item < failed) {
       failed = item;
-      error = thrown;
+      error = std::move(thrown);  // a copy might outlive the caller's, and be freed here
     }
     helping -= helper;
     if (helping == 0) ended.notify_all();
@@ -81,7 +82,12 @@ void side_by_side(WorkerPool& workers, size_t count, const std::function<void(si
   std::unique_lock lock(shared->mutex);
   // Nothing is handed out any more: next == count, or an error.
   shared->ended.wait(lock, [&] { return shared->helping == 0; });
-  if (shared->error) std::rethrow_exception(shared->error);
+  if (!shared->error) return;
+  // Taken out, so that it ends on this thread and not with a helper that still holds `shared`.
+  shared->next = shared->count;
+  auto error = std::move(shared->error);
+  lock.unlock();
+  std::rethrow_exception(std::move(error));
 }
 
 }  // namespace parapet::serving
