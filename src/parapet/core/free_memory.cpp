@@ -86,6 +86,9 @@ int64_t resident_memory() {
 }
 
 int64_t peak_memory() {
+  // Of this program alone: getrusage's figure starts with what the process held before exec, so a
+  // large parent's shows in a small child's.
+  if (const auto peak = number_in("/proc/self/status", "VmHWM:")) return *peak * 1024;
   rusage usage{};
   if (::getrusage(RUSAGE_SELF, &usage) != 0) return -1;
 #ifdef __APPLE__

@@ -28,6 +28,14 @@ MemoryNeed clip_memory(const ClipModel& model, const ClipStep& step) {
                 {"text_model", rows(step.texts, tokens)},
                 {"visual_projection", rows(step.images, 1)},
                 {"text_projection", rows(step.texts, 1)}};
+  // A tower's last layer computes the pooled row alone, from keys and values of all.
+  const auto pooled = [&](const std::string& tower, int64_t layers, double samples) {
+    const std::string last = tower + ".encoder.layers." + std::to_string(layers - 1);
+    for (const char* part : {".mlp", ".self_attn.q_proj", ".self_attn.out_proj"})
+      shape.rows.push_back({last + part, rows(samples, 1)});
+  };
+  pooled("vision_model", config.vision.num_hidden_layers, step.images);
+  pooled("text_model", config.text.num_hidden_layers, step.texts);
   MemoryNeed need;
   need.memory = estimate_training_memory(model, shape);
   if (step.batch > 2)

@@ -95,6 +95,8 @@ std::vector<LayerCost> layer_costs(const nn::Module& module, const TrainingShape
     if (layer.input == 0) layer.input = rows * linear.in_features() * size;
   };
   module.walk(visitor);
+  // The norms before attention and before the MLP keep what they read as well.
+  for (size_t i = 1; i < layers.size(); ++i) layers[i].inside += 2 * layers[i].input;
   return layers;
 }
 
