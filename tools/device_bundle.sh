@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Packs what checks Parapet on a machine with a GPU: the programs, the shared libraries they need
 # beside torch's and the C library's, a small world, a small CLIP and the checks themselves.
-#   tools/device_bundle.sh [--build build/release] [--out out/device_bundle.tar.gz]
+#   tools/device_bundle.sh [--build build/release] [--out out/device_bundle.tar.xz]
 # There: unpack it and run ./device_checks.sh, which takes less than three minutes. The machine needs
 # a driver, and a Python with the torch that the build was made against (same minor version: torch's
 # C++ interface changes between them), transformers, peft, Pillow, numpy and safetensors.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-build=build/release out=out/device_bundle.tar.gz
+build=build/release out=out/device_bundle.tar.xz
 while [ $# -gt 0 ]; do
   case "$1" in
     --build) build=${2:?--build needs a folder}; shift 2 ;;
@@ -51,7 +51,7 @@ strip --strip-unneeded "$bundle"/lib/*.so* 2>/dev/null || true
 parapet=${paths[0]}
 "$parapet" world build --out "$bundle/world" --quadruplets 48 --captions 96 --labels 160 --val 48 \
   --test 48 --test-held-style 8 --per-class 1 --seed 7 --quiet
-"$parapet" world clip --out "$bundle/clip" --quiet
+cp assets/tiny_clip/weights.safetensors "$bundle/clip.safetensors"  # written out there: a tenth
 cp tools/device/device_checks.sh tools/device/checks.py tools/device/peers.py bench/peers/clip_models.py "$bundle"
 cp .cache/assets/bpe_simple_vocab_16e6.txt.gz "$bundle"
 version=$(sed -n 's/^#define TORCH_VERSION_\(MAJOR\|MINOR\) \([0-9]*\).*/\2/p' \
@@ -60,7 +60,7 @@ cuda=no; [ -e "$torch/lib/libtorch_cuda.so" ] && cuda=yes
 printf 'torch=%s\ncuda=%s\ncommit=%s\n' "$version" "$cuda" "$(git describe --always --dirty 2>/dev/null)" >"$bundle/BUILT"
 
 mkdir -p "$(dirname "$out")"
-tar -C "$folder" -czf "$out" parapet_device
+tar -C "$folder" -cf - parapet_device | xz -3 -T0 >"$out"
 size=$(stat -c %s "$out")
 echo "device_bundle: $out, $((size / 1000)) kB, torch $version, CUDA: $cuda"
 [ "$size" -le $most ] || { echo "device_bundle: more than $((most / 1000000)) MB" >&2; exit 1; }

@@ -31,6 +31,9 @@ class Checks:
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
         self.env = dict(os.environ, LD_LIBRARY_PATH=os.environ["PARAPET_LIBRARIES"])
+        if not (TINY / "config.json").exists():
+            self.parapet("world", "clip", "--weights", HERE / "clip.safetensors", "--vocabulary",
+                         HERE / "bpe_simple_vocab_16e6.txt.gz", "--out", TINY, device="cpu")
 
     def left(self):
         return self.limit - (time.monotonic() - self.started)
