@@ -27,8 +27,8 @@ std::string_view scan_state_name(ScanState state);  // scanned, partly_scanned, 
 // too_many_parts, too_large, too_small, empty, bad_url, host_not_allowed, private_address,
 // fetch_failed, bad_data_uri, bad_base64, bad_image, deadline, overloaded, signal_failed,
 // text_too_long, text_unread (the model would stop within a piece of it), rule_limit (a regex ran
-// into its step limit, or escapes lie in each other too deep), no_signal (the policy looks at nothing of that kind), unsupported_type
-// (nothing here reads that kind of content), audit_failed.
+// into its step limit, or escapes lie in each other too deep), no_signal (the policy looks at
+// nothing of that kind), unsupported_type (nothing here reads that kind of content), audit_failed.
 struct ScanFailure {
   int part = -1;      // index into GuardRequest::parts; -1 = the request as a whole
   std::string level;  // limits, hash, rules, clip, classifier, ocr, consistency

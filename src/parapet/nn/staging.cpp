@@ -33,7 +33,8 @@ Staging::Staging(at::Device device) : device_(device) {
 at::Tensor Staging::memory(at::IntArrayRef shape, at::ScalarType type) const {
   // Page-locked memory is taken from the whole machine: a large result goes without.
   constexpr int64_t kMostBytes = int64_t{512} << 20;
-  const int64_t bytes = c10::multiply_integers(shape) * static_cast<int64_t>(c10::elementSize(type));
+  const int64_t bytes =
+      c10::multiply_integers(shape) * static_cast<int64_t>(c10::elementSize(type));
   const bool locked = device_.is_cuda() && bytes <= kMostBytes;
   return at::empty(shape, at::TensorOptions().dtype(type).pinned_memory(locked));
 }

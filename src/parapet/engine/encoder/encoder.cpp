@@ -17,7 +17,8 @@ void EncoderOptions::visit(OptionList& list) {
            "fp32",
            {"auto", "fp32", "bf16", "int8"});
   list.add("adapter", adapter, "PEFT LoRA folder applied to the model");
-  list.add("batch-images", batch_images, "images per forward pass; 64 grows to 256 on a GPU with the memory");
+  list.add("batch-images", batch_images,
+           "images per forward pass; 64 grows to 256 on a GPU with the memory");
   list.add("batch-texts", batch_texts, "texts per forward pass; 64 is 256 on a GPU");
   list.add("exact-decode", exact_decode, "decode JPEG at full size always");
   list.add("streams", streams, "openvino: batches side by side; 0 = one per thread");
