@@ -74,8 +74,9 @@ void LogMel::make_filters() {
   for (int64_t i = 0; i < options_.mel_bins + 2; ++i)
     corners.push_back(
         to_hertz(top * static_cast<double>(i) / static_cast<double>(options_.mel_bins + 1)));
+  const int64_t half_rate = options_.sample_rate / 2;  // a whole number, as transformers has it
   const double bin_hertz =
-      static_cast<double>(options_.sample_rate / 2) / static_cast<double>(spectrum_.bins() - 1);
+      static_cast<double>(half_rate) / static_cast<double>(spectrum_.bins() - 1);
   for (size_t m = 0; m + 2 < corners.size(); ++m) {
     const double low = corners[m];
     const double peak = corners[m + 1];
