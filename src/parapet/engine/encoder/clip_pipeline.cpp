@@ -37,10 +37,7 @@ double since(Clock::time_point start) {
 
 ClipPipeline::ClipPipeline(ClipConfig config, ClipAssets assets, EncoderOptions options,
                            at::Device device)
-    : config_(std::move(config)),
-      assets_(std::move(assets)),
-      options_(std::move(options)),
-      staging_(device) {}
+    : config_(config), assets_(std::move(assets)), options_(std::move(options)), staging_(device) {}
 
 int64_t ClipPipeline::image_batch() const {
   const int64_t asked = std::max<int64_t>(1, options_.batch_images);

@@ -25,7 +25,7 @@ class PatchPipeline : public ClipPipeline {
   // `towers_identity`: of weights, adapter and precision.
   PatchPipeline(ClipConfig config, ClipAssets assets, EncoderOptions options, ClipSideTensors side,
                 std::string towers_identity)
-      : ClipPipeline(std::move(config), std::move(assets), std::move(options)),
+      : ClipPipeline(config, std::move(assets), std::move(options)),
         side_(std::move(side)),
         towers_identity_(std::move(towers_identity)) {}
 
