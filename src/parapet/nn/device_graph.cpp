@@ -1,5 +1,7 @@
 #include "parapet/nn/device_graph.h"
 
+#include "parapet/nn/torch_compat.h"
+
 #ifdef PARAPET_HAS_CUDA_GRAPHS
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAException.h>
@@ -66,7 +68,7 @@ std::unique_ptr<DeviceGraph> record_graph(at::Device device, const std::function
 }
 
 int64_t free_memory(at::Device device) {
-  if (!device.is_cuda()) return 0;
+  if (!device.is_cuda()) return compat::free_device_memory(device);
   const c10::cuda::CUDAGuard on_device(device);
   size_t free = 0, total = 0;
   C10_CUDA_CHECK(cudaMemGetInfo(&free, &total));
@@ -79,7 +81,7 @@ std::unique_ptr<DeviceGraph> record_graph(at::Device, const std::function<void()
   throw Error(ErrorKind::kInternal, "this build cannot record CUDA graphs");
 }
 
-int64_t free_memory(at::Device) { return 0; }
+int64_t free_memory(at::Device device) { return compat::free_device_memory(device); }
 #endif
 
 }  // namespace parapet::nn

@@ -1,5 +1,5 @@
-// What only CUDA's own interface offers: small models as one launch, and how much memory is free.
-// A build without CUDA's headers has neither, and says so.
+// What CUDA's own interface offers: small models as one launch, and how much memory is free. A
+// build without CUDA's headers cannot record, and asks torch's allocator for the memory.
 #pragma once
 #include <c10/core/Device.h>
 
@@ -26,7 +26,7 @@ bool can_record(at::Device device);
 // recorded, e.g. because it waits for the device.
 std::unique_ptr<DeviceGraph> record_graph(at::Device device, const std::function<void()>& work);
 
-// Bytes of a device's memory that are free; 0 where that is not known.
+// Bytes that are free on a device other than the CPU; -1 where that is not known.
 int64_t free_memory(at::Device device);
 
 }  // namespace parapet::nn

@@ -18,7 +18,7 @@ void fused_adam(bool decoupled, const std::vector<at::Tensor>& weights,
                 const std::vector<at::Tensor>& exp_avg_sqs, const std::vector<at::Tensor>& steps,
                 const AdamSettings& settings);
 
-// Bytes free on a device other than the CPU; -1 where this torch cannot tell.
+// Bytes free on a device other than the CPU; -1 where this torch cannot tell. For nn::free_memory.
 int64_t free_device_memory(at::Device device);
 
 }  // namespace parapet::compat

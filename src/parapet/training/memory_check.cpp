@@ -4,7 +4,7 @@
 
 #include "parapet/core/free_memory.h"
 #include "parapet/core/strings.h"
-#include "parapet/nn/torch_compat.h"
+#include "parapet/nn/device_graph.h"
 
 namespace parapet {
 
@@ -52,7 +52,7 @@ MemoryCheck check_memory(MemoryNeed need, c10::Device device, int64_t processes)
   check.need = std::move(need);
   check.on_cpu = device.is_cpu();
   check.resident = resident_memory();
-  check.free = check.on_cpu ? free_memory() : compat::free_device_memory(device);
+  check.free = check.on_cpu ? free_memory() : nn::free_memory(device);
   // Each process has a device of its own.
   check.processes = check.on_cpu ? processes : 1;
   return check;

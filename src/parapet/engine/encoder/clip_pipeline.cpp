@@ -46,7 +46,7 @@ int64_t ClipPipeline::image_batch() const {
   // there.
   const int64_t bytes = (config_.vision.patches() + 1) * config_.vision.hidden_size * 14 * 4;
   const int64_t free = nn::free_memory(staging_.device());
-  return free == 0 ? kDeviceBatch : std::clamp<int64_t>(free / 2 / bytes, 1, kDeviceBatch);
+  return free < 0 ? kDeviceBatch : std::clamp<int64_t>(free / 2 / bytes, 1, kDeviceBatch);
 }
 
 int64_t ClipPipeline::text_batch() const {
