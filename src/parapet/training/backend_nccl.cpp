@@ -23,9 +23,8 @@ c10::intrusive_ptr<c10d::Backend> make_nccl(const c10::intrusive_ptr<c10d::Store
                                             const WorldInfo&) {
   throw UsageError(
       "WORLD_SIZE > 1 on CUDA needs NCCL, which this build lacks: it was built without a CUDA "
-      "torch "
-      "wheel, or without all the headers that NCCL takes (tools/setup/cuda_headers.py names the "
-      "packages); build again with them, or train with --device cpu");
+      "torch wheel, or without all the headers that NCCL takes (tools/setup/cuda_headers.py names "
+      "the packages); build again with them, or train with --device cpu");
 }
 #endif
 

@@ -29,8 +29,6 @@ TrainableParameter trainable(const std::string& name, at::Tensor& tensor) {
   return {name, tensor, 1.0, tensor.dim() >= 2};
 }
 
-at::Device device_of(const ClipModel& model) { return model.logit_scale().value.device(); }
-
 at::Tensor integers(const std::vector<int64_t>& values, at::IntArrayRef shape) {
   return at::tensor(values, at::kLong).view(shape);
 }
@@ -38,18 +36,17 @@ at::Tensor integers(const std::vector<int64_t>& values, at::IntArrayRef shape) {
 // Batches that set out for the model's device as soon as they are made.
 SourcePtr<CaptionTensors> sent(SourcePtr<CaptionBatch> source, const ClipModel& model) {
   return map<CaptionBatch, CaptionTensors>(
-      std::move(source), [staging = nn::Staging(device_of(model)),
+      std::move(source), [staging = nn::Staging(model.device()),
                           rows = model.config().text.vocab_size](const CaptionBatch& batch) {
         // Here, in memory: a device would stop at a wrong one.
-        for (const int64_t id : batch.ids.values)
-          if (id < 0 || id >= rows) nn::check_ids(at::full({1}, id, at::kLong), rows, "text");
+        nn::check_ids(at::tensor(batch.ids.values, at::kLong), rows, "text");
         return CaptionTensors(batch, staging);
       });
 }
 
 // Once, before training.
 CaptionTensors validation_tensors(const CaptionBatch& batch, const ClipModel& model) {
-  CaptionTensors tensors(batch, nn::Staging(device_of(model)));
+  CaptionTensors tensors(batch, nn::Staging(model.device()));
   tensors.arrival.wait();
   return tensors;
 }
@@ -275,7 +272,7 @@ void ContrastiveTask::after_step(const StepInfo& /*info*/) {
 
 std::map<std::string, double> ContrastiveTask::validate(const StepInfo& info) {
   const at::NoGradGuard no_grad;
-  const auto device = device_of(model_);
+  const auto device = model_.device();
   std::vector<at::Tensor> image_parts, text_parts;
   const int64_t own = validation_.pixels.defined() ? validation_.pixels.size(0) : 0;
   model_.set_training(false);  // no dropout on adapters

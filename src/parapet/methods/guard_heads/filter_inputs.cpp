@@ -28,7 +28,12 @@ Random change_random(uint64_t seed, const char* what, int64_t version, int64_t r
 
 FilterInputs::FilterInputs(const FilterSet& set, const ClipAssets& assets, int64_t max_tokens,
                            const AugmentOptions& augment, uint64_t seed)
-    : set_(set), assets_(assets), max_tokens_(max_tokens), augment_(augment), seed_(seed) {}
+    : set_(set), assets_(assets), max_tokens_(max_tokens), augment_(augment), seed_(seed) {
+  AugmentOptions options = augment;
+  OptionList list;
+  options.visit(list);
+  changes_ = to_toml(list) + std::to_string(seed);
+}
 
 at::Tensor FilterInputs::pixels(const std::vector<int64_t>& rows, int64_t version) const {
   const ImageProcessor& processor = *assets_.processor;
@@ -94,12 +99,9 @@ std::string FilterInputs::embedding_key(bool image, int64_t row, int64_t version
   const std::string content = image ? read_location(sample.image, int64_t{64} << 20) : sample.text;
   const std::string kind = image ? "image" : "text";
   if (version == 0) return EmbeddingStore::key(kind, encoder, content);
-  AugmentOptions options = augment_;
-  OptionList list;
-  options.visit(list);
-  return EmbeddingStore::key(kind + " changed by\n" + to_toml(list) + std::to_string(seed_) + "," +
-                                 std::to_string(version) + "," + std::to_string(row),
-                             encoder, content);
+  return EmbeddingStore::key(
+      kind + " changed by\n" + changes_ + "," + std::to_string(version) + "," + std::to_string(row),
+      encoder, content);
 }
 
 namespace {

@@ -43,6 +43,7 @@ class FilterInputs {
   int64_t max_tokens_;
   AugmentOptions augment_;
   uint64_t seed_;
+  std::string changes_;  // what versions but the first are made by
   mutable at::Tensor text_keys_, image_keys_;
 };
 

@@ -135,7 +135,7 @@ void FilterTask::draw_samples(const FilterRows& rows, FilterDraw& out) const {
   out.matches = (harm.eq(0) * out.targets.contradiction.eq(0)).nonzero().squeeze(1);
 }
 
-void FilterTask::add_noise(Batch& batch) const {
+void FilterTask::add_noise(FilterDraw& batch) const {
   if (options_.embedding_noise <= 0) return;
   for (at::Tensor* x : {&batch.image, &batch.text}) {
     const at::Tensor present = x->abs().sum(1, true).gt(0);
@@ -144,7 +144,7 @@ void FilterTask::add_noise(Batch& batch) const {
   }
 }
 
-void FilterTask::encode(Batch& batch) {
+void FilterTask::encode(FilterDraw& batch) {
   batch.image = encode_pixels(batch.pixels);
   batch.text = nn::normalise_rows(in_.model->encode_text(batch.ids));
   batch.image = batch.image * batch.original_image.abs().sum(1, true).gt(0);
@@ -155,7 +155,7 @@ at::Tensor FilterTask::encode_pixels(const at::Tensor& pixels) {
   return nn::normalise_rows(in_.model->encode_image(pixels.to(in_.model->compute())));
 }
 
-at::Tensor FilterTask::contradiction_loss(const Batch& batch, const HeadLogits& logits) {
+at::Tensor FilterTask::contradiction_loss(const FilterDraw& batch, const HeadLogits& logits) {
   at::Tensor total = criterion_.contradiction(logits.contradiction, batch.targets);
   // With nothing but contradictions to learn from, every pair would become one.
   if (options_.loss.mismatched_pairs <= 0 || !knows_matches_) return total;
@@ -169,7 +169,7 @@ at::Tensor FilterTask::contradiction_loss(const Batch& batch, const HeadLogits& 
   return total + extra * options_.loss.mismatched_pairs;
 }
 
-at::Tensor FilterTask::adversarial_loss(const Batch& batch) {
+at::Tensor FilterTask::adversarial_loss(const FilterDraw& batch) {
   const auto loss_at = [&](const at::Tensor& image, const at::Tensor& text) {
     return criterion_.classification(net_.forward(image, text), batch.targets);
   };
@@ -195,7 +195,7 @@ at::Tensor FilterTask::opponent_loss(const HeadLogits& logits, const FilterTarge
   return mean_or_zero(loss, known);
 }
 
-at::Tensor FilterTask::keep_contrastive(const Batch& batch) {
+at::Tensor FilterTask::keep_contrastive(const FilterDraw& batch) {
   const at::Tensor& rows = batch.matches;
   if (rows.size(0) < 2) return at::zeros({}, batch.image.options());
   const at::Tensor duplicates = nn::duplicate_rows(batch.text_keys.index_select(0, rows),
@@ -204,7 +204,7 @@ at::Tensor FilterTask::keep_contrastive(const Batch& batch) {
                       logit_scale_, duplicates);
 }
 
-at::Tensor FilterTask::keep_original(const Batch& batch) {
+at::Tensor FilterTask::keep_original(const FilterDraw& batch) {
   const auto distance = [](const at::Tensor& x, const at::Tensor& original) {
     return mean_or_zero(1 - (x * original).sum(1), original.abs().sum(1).gt(0).to(at::kFloat));
   };

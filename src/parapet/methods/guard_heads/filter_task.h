@@ -52,20 +52,19 @@ class FilterTask final : public TaskOf<FilterDraw> {
                        Communicator& communicator, at::Tensor* cosines = nullptr);
 
  private:
-  using Batch = FilterDraw;
   // On the source's thread.
   FilterDraw draw(const FilterRows& rows) const;
   void draw_embeddings(const FilterRows& rows, FilterDraw& out) const;
   void draw_samples(const FilterRows& rows, FilterDraw& out) const;
   // Fills in the embeddings of a drawn batch.
-  void add_noise(Batch& batch) const;
-  void encode(Batch& batch);
+  void add_noise(FilterDraw& batch) const;
+  void encode(FilterDraw& batch);
   at::Tensor encode_pixels(const at::Tensor& pixels);
-  at::Tensor contradiction_loss(const Batch& batch, const HeadLogits& logits);
-  at::Tensor adversarial_loss(const Batch& batch);
+  at::Tensor contradiction_loss(const FilterDraw& batch, const HeadLogits& logits);
+  at::Tensor adversarial_loss(const FilterDraw& batch);
   at::Tensor opponent_loss(const HeadLogits& logits, const FilterTargets& targets);
-  at::Tensor keep_contrastive(const Batch& batch);
-  at::Tensor keep_original(const Batch& batch);
+  at::Tensor keep_contrastive(const FilterDraw& batch);
+  at::Tensor keep_original(const FilterDraw& batch);
   bool finetunes() const { return options_.mode == "finetune"; }
 
   HeadNet& net_;
