@@ -35,10 +35,14 @@ QWEN2 = dict(model_type="qwen2", vocab_size=4096, hidden_size=896, intermediate_
 
 
 def make(config, seed=0):
-    """Weights that make a swapped or forgotten one show: norms and biases have them too."""
     qwen2 = config.get("model_type") == "qwen2"
     model = (Qwen2ForCausalLM(Qwen2Config(**config)) if qwen2
              else LlamaForCausalLM(LlamaConfig(**config))).eval()
+    return fill(model, seed)
+
+
+def fill(model, seed=0):
+    """Weights that make a swapped or forgotten one show: norms and biases have them too."""
     with torch.no_grad():
         for i, (name, parameter) in enumerate(model.named_parameters()):
             start = seed * 1000 + i
@@ -47,7 +51,8 @@ def make(config, seed=0):
             elif name.endswith("bias"):
                 parameter.copy_(noise(parameter.shape, 0.1, start))
             else:
-                parameter.copy_(noise(parameter.shape, parameter.shape[-1] ** -0.5, start))
+                fan_in = parameter[0].numel() if parameter.dim() > 1 else 1
+                parameter.copy_(noise(parameter.shape, fan_in ** -0.5, start))
     return model
 
 
@@ -67,11 +72,11 @@ def run(command, check=True):
     return done
 
 
-def run_probe(model, inputs, folder, *flags):
+def run_probe(model, inputs, folder, *flags, program=PROBE):
     folder = pathlib.Path(folder)
     given, out = folder / "inputs.safetensors", folder / "outputs.safetensors"
     save_file({k: v.contiguous() for k, v in inputs.items()}, given)
-    run([PROBE, "--model", model, "--inputs", given, "--out", out, *flags])
+    run([program, "--model", model, "--inputs", given, "--out", out, *flags])
     return load_file(out)
 
 

@@ -1,5 +1,6 @@
 """LLaVA against `transformers` on random weights, with CLIP and SigLIP towers over Llama and Qwen2:
 logits, hidden states, loss, gradients of weights and pixels, decoding, files in both nestings."""
+import functools
 import json
 
 import pytest
@@ -8,8 +9,9 @@ from safetensors.torch import load_file, save_file
 from transformers import (CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, Qwen2Config,
                           SiglipVisionConfig)
 
+import llama_probe
 from clip_probe import BUILD, noise
-from llama_probe import LLAMA3, compare, run
+from llama_probe import LLAMA3, compare, fill, run
 
 PROBE = BUILD / "parapet_llava_probe"
 IMAGE = 95  # id of an image's places
@@ -43,17 +45,7 @@ SMALL = [name for name in VARIANTS if "large" not in name]
 
 def make(variant):
     config = LlavaConfig(image_token_index=IMAGE, **VARIANTS[variant])
-    model = LlavaForConditionalGeneration(config).eval()
-    with torch.no_grad():
-        for i, (name, parameter) in enumerate(model.named_parameters()):
-            if "norm" in name:
-                parameter.copy_(1 + noise(parameter.shape, 0.2, i))
-            elif name.endswith("bias"):
-                parameter.copy_(noise(parameter.shape, 0.1, i))
-            else:
-                fan_in = parameter[0].numel() if parameter.dim() > 1 else 1
-                parameter.copy_(noise(parameter.shape, fan_in ** -0.5, i))
-    return model
+    return fill(LlavaForConditionalGeneration(config).eval())
 
 
 def places(model):
@@ -75,11 +67,7 @@ def make_inputs(model):
     return {"input_ids": ids, "pixel_values": noise((3, 3, size, size), 1.0, 77), "labels": labels}
 
 
-def run_probe(folder, inputs, tmp_path, *flags):
-    save_file({k: v.contiguous() for k, v in inputs.items()}, tmp_path / "in.safetensors")
-    run([PROBE, "--model", folder, "--inputs", tmp_path / "in.safetensors", "--out", tmp_path / "out.safetensors",
-         *flags])
-    return load_file(tmp_path / "out.safetensors")
+run_probe = functools.partial(llama_probe.run_probe, program=PROBE)
 
 
 def our_name(name):

@@ -3,8 +3,6 @@
 // tests/conformance/clip_probe.py; see run() for the flags.
 #include <ATen/ATen.h>
 
-#include <iostream>
-
 #include "../support/probe_flags.h"
 #include "parapet/core/error.h"
 #include "parapet/core/strings.h"
@@ -127,11 +125,4 @@ int run(const Flags& flags) {
 }  // namespace
 }  // namespace parapet
 
-int main(int argc, char** argv) {
-  try {
-    return parapet::run(parapet::Flags(argc, argv));
-  } catch (const parapet::Error& error) {
-    std::cerr << error.what() << std::endl;
-    return error.exit_code();
-  }
-}
+int main(int argc, char** argv) { return parapet::test::run_program(argc, argv, parapet::run); }

@@ -2,6 +2,7 @@
 #pragma once
 #include <c10/core/ScalarType.h>
 
+#include <iostream>
 #include <map>
 #include <string>
 
@@ -34,6 +35,16 @@ inline at::ScalarType float_type(const std::string& name) {
   if (name == "fp32") return at::kFloat;
   if (name == "bf16") return at::kBFloat16;
   throw UsageError("dtype '" + name + "'");
+}
+
+// What such a program's main() returns: that of `run`, or the exit status of its error.
+inline int run_program(int argc, char** argv, int (*run)(const Flags&)) {
+  try {
+    return run(Flags(argc, argv));
+  } catch (const Error& error) {
+    std::cerr << error.what() << std::endl;
+    return error.exit_code();
+  }
 }
 
 }  // namespace parapet::test

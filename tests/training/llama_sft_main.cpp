@@ -86,11 +86,4 @@ int run(const test::Flags& flags) {
 }  // namespace
 }  // namespace parapet
 
-int main(int argc, char** argv) {
-  try {
-    return parapet::run(parapet::test::Flags(argc, argv));
-  } catch (const parapet::Error& error) {
-    std::cerr << error.what() << std::endl;
-    return error.exit_code();
-  }
-}
+int main(int argc, char** argv) { return parapet::test::run_program(argc, argv, parapet::run); }
